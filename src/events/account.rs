@@ -1,0 +1,259 @@
+//! What follows from states: one person's account over linked users, the credentials that count,
+//! who owns an identity, what a reader has seen. Derived on every read, stored nowhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+use super::cell::{Cell, Mark};
+use super::event::Sealed;
+use super::ids::{BlindIndex, CompanyId, FieldName, IdentityKind, Slot, UserId};
+use super::stamp::{Origin, Revision};
+use super::state::{Credential, UserState};
+use super::state_hash;
+
+/// One user, or several linked ones, seen as one person.
+#[derive(Debug, Clone, Copy)]
+pub struct Account<'a> {
+    users: &'a BTreeMap<UserId, UserState>,
+}
+
+/// A credential that a login may try.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The user it belongs to: an upgrade is written there.
+    pub user: UserId,
+    /// Its place: none is the central one.
+    pub slot: Option<Slot>,
+    /// What names it exactly.
+    pub mark: Mark,
+    /// The credential.
+    pub credential: &'a Credential,
+}
+
+/// One identity of an account.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The user that claims it.
+    pub user: UserId,
+    /// How it is found.
+    pub index: BlindIndex,
+    /// Whether it is verified.
+    pub verified: bool,
+    /// Whether it is the main one of its kind: the verified one claimed first, else the one
+    /// claimed first.
+    pub main: bool,
+    /// Its sealed value.
+    pub value: &'a Sealed,
+    since: (Revision, Origin),
+}
+
+impl<'a> Account<'a> {
+    /// The account these users make up. They are connected by links, or one alone.
+    pub const fn of(users: &'a BTreeMap<UserId, UserState>) -> Self {
+        Self { users }
+    }
+
+    fn live(&self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a> {
+        self.users.iter().filter(|(_, state)| state.is_live()).map(|(id, state)| (*id, state))
+    }
+
+    /// The id the account answers with: the live user registered first.
+    pub fn canonical(&self) -> Option<UserId> {
+        self.live()
+            .min_by_key(|(id, state)| (state.registered.as_ref().map(|cell| cell.mark), *id))
+            .map(|(id, _)| id)
+    }
+
+    /// The other live users' ids.
+    pub fn linked_ids(&self) -> Vec<UserId> {
+        let canonical = self.canonical();
+        self.live().map(|(id, _)| id).filter(|id| Some(*id) != canonical).collect()
+    }
+
+    /// When the account came into being.
+    pub fn created(&self) -> Option<Revision> {
+        let registered = self.live().filter_map(|(_, state)| state.registered.as_ref());
+        registered.map(|cell| cell.mark.stamp.revision).min()
+    }
+
+    /// Whether none of its users is shut out.
+    pub fn is_active(&self) -> bool {
+        self.live().all(|(_, state)| state.status.is_active())
+    }
+
+    /// Whether one of its users is a company's customer.
+    pub fn has_member_of(&self, company: CompanyId) -> bool {
+        self.live().any(|(_, state)| state.is_member(company))
+    }
+
+    /// Whether every live user was created by this company: what a policy `own` reaches.
+    pub fn is_own_of(&self, company: CompanyId) -> bool {
+        self.live().all(|(_, state)| state.creator() == Some(company))
+    }
+
+    /// The profile: each field as the user who wrote it last has it, with that user.
+    pub fn profile(&self) -> BTreeMap<&'a FieldName, (UserId, &'a Sealed)> {
+        let mut newest: BTreeMap<&FieldName, (UserId, &Cell<Option<Sealed>>)> = BTreeMap::new();
+        for (user, state) in self.live() {
+            for (field, cell) in &state.profile {
+                let standing = newest.entry(field).or_insert((user, cell));
+                if cell.mark > standing.1.mark {
+                    *standing = (user, cell);
+                }
+            }
+        }
+        let present = |(user, cell): (UserId, &'a Cell<Option<Sealed>>)| {
+            cell.value.as_ref().map(|value| (user, value))
+        };
+        newest.into_iter().filter_map(|(field, at)| Some((field, present(at)?))).collect()
+    }
+
+    /// Every identity once, in the order of kinds and claiming.
+    pub fn identities(&self) -> Vec<Identity<'a>> {
+        let mut found: Vec<Identity<'a>> = Vec::new();
+        for (user, state) in self.live() {
+            for (index, claims) in state.identities() {
+                let (Some(since), Some(value)) = (claims.since(), claims.value()) else { continue };
+                let verified = claims.is_verified();
+                found.push(Identity { user, index: *index, verified, main: false, value, since });
+            }
+        }
+        // Of two users' claims of one identity the verified, then the older one speaks for it.
+        let rank = |it: &Identity<'_>| (it.index.kind, !it.verified, it.since, it.user);
+        found.sort_by_key(|it| (it.index, rank(it)));
+        found.dedup_by_key(|it| it.index);
+        found.sort_by_key(rank);
+        let mut last: Option<IdentityKind> = None;
+        for identity in &mut found {
+            identity.main = last != Some(identity.index.kind);
+            last = Some(identity.index.kind);
+        }
+        found
+    }
+
+    /// The credentials that count, a (company, country)'s own first.
+    ///
+    /// The newest by stamp of the secrets and the changes is the password; while there is none,
+    /// every import works.
+    pub fn credentials(&self, own: Option<Slot>) -> Vec<Candidate<'a>> {
+        let mut all: Vec<Candidate<'a>> = Vec::new();
+        for (user, state) in self.live() {
+            let above_floor =
+                |mark: &Mark| state.credential_floor.is_none_or(|floor| mark.stamp > floor);
+            let secret = state.secret.iter().map(|cell| (None, cell));
+            let legacy = state.legacy.iter().map(|(slot, cell)| (Some(*slot), cell));
+            let counting = secret.chain(legacy).filter(|(_, cell)| above_floor(&cell.mark));
+            all.extend(counting.map(|(slot, cell)| Candidate {
+                user,
+                slot,
+                mark: cell.mark,
+                credential: &cell.value,
+            }));
+        }
+        let password = all.iter().filter(|it| it.is_password()).max_by_key(|it| it.mark).copied();
+        match password {
+            Some(password) => vec![password],
+            None => {
+                all.sort_by_key(|it| (it.slot != own, it.slot.map(|slot| slot.company), it.mark));
+                all
+            }
+        }
+    }
+
+    /// What a reader of the account has seen.
+    pub fn seen(&self) -> Seen {
+        let each = self.users.iter().map(|(id, state)| Seen::of(*id, state));
+        each.fold(Seen::NOTHING, Seen::and)
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether this is a secret or a change, as opposed to an import.
+    pub const fn is_password(&self) -> bool {
+        self.slot.is_none() || self.mark.stamp.effective.is_change()
+    }
+}
+
+/// What a reader has seen of an account: the greatest reading in it, and a short digest of all its
+/// stamps, so that a late event with a lower stamp shows too. The contract's opaque revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    greatest: Revision,
+    digest: u32,
+}
+
+impl Seen {
+    /// Nothing at all.
+    pub const NOTHING: Self = Self { greatest: Revision::ZERO, digest: 0 };
+
+    /// What a reader of one user has seen.
+    pub fn of(user: UserId, state: &UserState) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(user.as_bytes());
+        let mut greatest = Revision::ZERO;
+        state_hash::visit_user(state, |part| {
+            greatest = greatest.max(part.revision());
+            part.feed(&mut hasher);
+        });
+        let digest = hasher.finalize().first_chunk().copied().map_or(0, u32::from_be_bytes);
+        Self { greatest, digest }
+    }
+
+    /// What a reader of both has seen.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            greatest: self.greatest.max(other.greatest),
+            digest: self.digest.wrapping_add(other.digest),
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:08x}", self.greatest, self.digest)
+    }
+}
+
+impl FromStr for Seen {
+    type Err = InvalidSeen;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (greatest, digest) = text.split_once('-').ok_or(InvalidSeen)?;
+        let greatest = greatest.parse().map_err(|_| InvalidSeen)?;
+        let digest = u32::from_str_radix(digest, 16).map_err(|_| InvalidSeen)?;
+        Ok(Self { greatest, digest })
+    }
+}
+
+/// A text that is no revision of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a revision that was given out")]
+pub struct InvalidSeen;
+
+/// A user that claims an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimant {
+    /// The user.
+    pub user: UserId,
+    /// Whether its claim is verified.
+    pub verified: bool,
+    /// Whether it is the asking company's customer.
+    pub member: bool,
+    /// When and where it was first claimed.
+    pub since: (Revision, Origin),
+}
+
+/// Who owns an identity: verified first, then who claimed it first, then the lower id.
+pub fn owner(claimants: &[Claimant]) -> Option<Claimant> {
+    claimants.iter().min_by_key(|it| (!it.verified, it.since, it.user)).copied()
+}
+
+/// Whom a company means by an identity: its own customer among the claimants, else the owner.
+pub fn meant(claimants: &[Claimant]) -> Option<Claimant> {
+    let members: Vec<_> = claimants.iter().filter(|it| it.member).copied().collect();
+    owner(&members).or_else(|| owner(claimants))
+}

@@ -1,0 +1,143 @@
+//! Files as the log and the checkpoint use them, behind a trait, so that a test can lose power.
+//!
+//! The real layer is [`Disk`]. The crash tests put one in its place that forgets what was not
+//! synced, refuses to write or runs full, and drive the shipped code with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open file. Every offset is in bytes from its start.
+pub trait FileHandle: Send + Sync {
+    /// Writes all of `bytes` at `offset`.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Fills `bytes` from `offset`; an end before that is `UnexpectedEof`.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Waits until what was written, and the file's length, survive a loss of power.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The file's length.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds nothing.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Room on the device that holds a folder, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What the device holds in all.
+    pub total: u64,
+    /// What this process may still write.
+    pub free: u64,
+}
+
+/// A place where files live.
+pub trait Files: Send + Sync {
+    /// Opens a file for reading and writing; with `create_new` it must not exist yet.
+    fn open(&self, path: &Path, create_new: bool) -> io::Result<Arc<dyn FileHandle>>;
+
+    /// Opens a file for reading only.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FileHandle>>;
+
+    /// Gives a file another name, replacing what had that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The files of a folder, sorted by name.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes a folder and those above it.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Waits until the names in a folder survive a loss of power.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// How much room there is.
+    fn space(&self, folder: &Path) -> io::Result<Space>;
+}
+
+/// The files of this machine. New ones are readable by their owner alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl FileHandle for File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl Files for Disk {
+    fn open(&self, path: &Path, create_new: bool) -> io::Result<Arc<dyn FileHandle>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(create_new).mode(0o600);
+        Ok(Arc::new(options.open(path)?))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FileHandle>> {
+        Ok(Arc::new(File::open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+    }
+}
