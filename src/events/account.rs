@@ -56,46 +56,46 @@ impl<'a> Account<'a> {
         Self { users }
     }
 
-    fn live(&self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a> {
+    fn live(self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a> {
         self.users.iter().filter(|(_, state)| state.is_live()).map(|(id, state)| (*id, state))
     }
 
     /// The id the account answers with: the live user registered first.
-    pub fn canonical(&self) -> Option<UserId> {
+    pub fn canonical(self) -> Option<UserId> {
         self.live()
             .min_by_key(|(id, state)| (state.registered.as_ref().map(|cell| cell.mark), *id))
             .map(|(id, _)| id)
     }
 
     /// The other live users' ids.
-    pub fn linked_ids(&self) -> Vec<UserId> {
+    pub fn linked_ids(self) -> Vec<UserId> {
         let canonical = self.canonical();
         self.live().map(|(id, _)| id).filter(|id| Some(*id) != canonical).collect()
     }
 
     /// When the account came into being.
-    pub fn created(&self) -> Option<Revision> {
+    pub fn created(self) -> Option<Revision> {
         let registered = self.live().filter_map(|(_, state)| state.registered.as_ref());
         registered.map(|cell| cell.mark.stamp.revision).min()
     }
 
     /// Whether none of its users is shut out.
-    pub fn is_active(&self) -> bool {
+    pub fn is_active(self) -> bool {
         self.live().all(|(_, state)| state.status.is_active())
     }
 
     /// Whether one of its users is a company's customer.
-    pub fn has_member_of(&self, company: CompanyId) -> bool {
+    pub fn has_member_of(self, company: CompanyId) -> bool {
         self.live().any(|(_, state)| state.is_member(company))
     }
 
     /// Whether every live user was created by this company: what a policy `own` reaches.
-    pub fn is_own_of(&self, company: CompanyId) -> bool {
+    pub fn is_own_of(self, company: CompanyId) -> bool {
         self.live().all(|(_, state)| state.creator() == Some(company))
     }
 
     /// The profile: each field as the user who wrote it last has it, with that user.
-    pub fn profile(&self) -> BTreeMap<&'a FieldName, (UserId, &'a Sealed)> {
+    pub fn profile(self) -> BTreeMap<&'a FieldName, (UserId, &'a Sealed)> {
         let mut newest: BTreeMap<&FieldName, (UserId, &Cell<Option<Sealed>>)> = BTreeMap::new();
         for (user, state) in self.live() {
             for (field, cell) in &state.profile {
@@ -112,7 +112,7 @@ impl<'a> Account<'a> {
     }
 
     /// Every identity once, in the order of kinds and claiming.
-    pub fn identities(&self) -> Vec<Identity<'a>> {
+    pub fn identities(self) -> Vec<Identity<'a>> {
         let mut found: Vec<Identity<'a>> = Vec::new();
         for (user, state) in self.live() {
             for (index, claims) in state.identities() {
@@ -138,7 +138,7 @@ impl<'a> Account<'a> {
     ///
     /// The newest by stamp of the secrets and the changes is the password; while there is none,
     /// every import works.
-    pub fn credentials(&self, own: Option<Slot>) -> Vec<Candidate<'a>> {
+    pub fn credentials(self, own: Option<Slot>) -> Vec<Candidate<'a>> {
         let mut all: Vec<Candidate<'a>> = Vec::new();
         for (user, state) in self.live() {
             let above_floor =
@@ -154,17 +154,15 @@ impl<'a> Account<'a> {
             }));
         }
         let password = all.iter().filter(|it| it.is_password()).max_by_key(|it| it.mark).copied();
-        match password {
-            Some(password) => vec![password],
-            None => {
-                all.sort_by_key(|it| (it.slot != own, it.slot.map(|slot| slot.company), it.mark));
-                all
-            }
+        if let Some(password) = password {
+            return vec![password];
         }
+        all.sort_by_key(|it| (it.slot != own, it.slot.map(|slot| slot.company), it.mark));
+        all
     }
 
     /// What a reader of the account has seen.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(self) -> Seen {
         let each = self.users.iter().map(|(id, state)| Seen::of(*id, state));
         each.fold(Seen::NOTHING, Seen::and)
     }

@@ -145,11 +145,7 @@ fn secret_credential(set: &PasswordSet, fact: &Fact) -> Credential {
 }
 
 fn legacy_credential(added: &LegacyHashAdded, fact: &Fact) -> Credential {
-    Credential {
-        hash: added.hash.clone(),
-        profile: added.profile,
-        lineage: vec![fact.reference],
-    }
+    Credential { hash: added.hash.clone(), profile: added.profile, lineage: vec![fact.reference] }
 }
 
 fn update_profile(state: &mut UserState, mark: Mark, changes: &[FieldChange]) -> Effect {

@@ -8,14 +8,17 @@
 //!                              \-> rejection
 //! ```
 
-pub mod ids;
-pub mod stamp;
-pub mod policy;
-pub mod event;
-pub mod record;
-pub mod codec;
-pub mod cell;
-pub mod state;
-pub mod evolve;
-pub mod state_hash;
 pub mod account;
+pub mod cell;
+pub mod codec;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod evolve;
+pub mod ids;
+pub mod policy;
+pub mod record;
+pub mod registry;
+pub mod stamp;
+pub mod state;
+pub mod state_hash;

@@ -120,7 +120,7 @@ impl EffectiveTime {
     /// A change a company made at `unix_ms` while cut off, received at `receipt`: never later than
     /// that, and never the lowest, which is kept for what has no time.
     pub fn claimed(unix_ms: u64, receipt: Revision) -> Self {
-        let bits = unix_ms.checked_mul(1 << COUNTER_BITS).unwrap_or(u64::MAX);
+        let bits = unix_ms.saturating_mul(1 << COUNTER_BITS);
         Self(bits.clamp(1, receipt.0.max(1)))
     }
 

@@ -1,0 +1,254 @@
+//! What the events of companies and of the deployment fold to: companies, their keys and hash
+//! profiles, branch keys, lives of nodes, distrust. Small enough to be held in memory whole.
+
+use std::collections::BTreeMap;
+
+use super::cell::{Cell, Effect, Mark};
+use super::event::{
+    ApiKeyIssued, BranchKeyCreated, BranchKeyWrapped, CompanyRegistered, Event,
+    HashProfileDeclared, OriginDistrusted, OriginOpened,
+};
+use super::ids::{
+    ApiKeyId, BranchKeyId, CompanyId, Country, Digest, HashProfileId, ProfileName, RegionId,
+};
+use super::policy::Policies;
+use super::record::{Fact, Subject};
+use super::stamp::{Origin, Revision};
+use super::state_hash::StateHasher;
+
+/// Everything that is not about users.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistryState {
+    /// The companies.
+    pub companies: BTreeMap<CompanyId, CompanyState>,
+    /// The branch keys and who can open them.
+    pub branch_keys: BTreeMap<BranchKeyId, BranchKey>,
+    /// The lives of all nodes.
+    pub lives: BTreeMap<Origin, Cell<OriginOpened>>,
+    /// What operators cut off.
+    pub distrust: Distrust,
+}
+
+/// One company.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CompanyState {
+    /// Its countries and signing.
+    pub registered: Option<Cell<CompanyRegistered>>,
+    /// Its policies; none means the default ones.
+    pub policies: Option<Cell<Policies>>,
+    /// Its API keys.
+    pub keys: BTreeMap<ApiKeyId, ApiKey>,
+    /// Its hash profiles by name: which content each has now.
+    pub profiles: BTreeMap<(Country, ProfileName), Cell<HashProfileId>>,
+    /// Every content a profile ever had: a stored hash names the one it came with.
+    pub contents: BTreeMap<HashProfileId, Cell<HashProfileDeclared>>,
+}
+
+/// One API key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ApiKey {
+    /// What it is.
+    pub issued: Option<Cell<ApiKeyIssued>>,
+    /// Set for ever once it is withdrawn.
+    pub revoked: Option<Cell<()>>,
+}
+
+/// One branch key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BranchKey {
+    /// Who made it and when.
+    pub created: Option<Mark>,
+    /// The wrapped keys of each region, by the event that brought them. Add-only: a wrapping that
+    /// opens to something else does not displace one that is right.
+    pub wrapped: BTreeMap<RegionId, BTreeMap<Digest, Box<[u8]>>>,
+}
+
+impl CompanyState {
+    /// What the company may do.
+    pub fn policies(&self) -> Policies {
+        self.policies.as_ref().map_or(Policies::DEFAULT, |cell| cell.value)
+    }
+
+    /// Its countries, sorted.
+    pub fn countries(&self) -> &[Country] {
+        self.registered.as_ref().map_or(&[], |cell| &cell.value.countries)
+    }
+
+    /// The keys that stand, with what they are.
+    pub fn live_keys(&self) -> impl Iterator<Item = &ApiKeyIssued> {
+        let live = self.keys.values().filter(|key| key.revoked.is_none());
+        live.filter_map(|key| key.issued.as_ref()).map(|cell| &cell.value)
+    }
+}
+
+impl RegistryState {
+    /// Folds one fact. Facts about users say nothing here.
+    pub fn evolve(&mut self, fact: &Fact) -> Effect {
+        let Some(event) = &fact.event else { return Effect::Ignored };
+        let mark = Mark::of(fact);
+        match (fact.subject, event) {
+            (Subject::Company(id), event) => {
+                self.companies.entry(id).or_default().evolve(mark, event)
+            }
+            (Subject::Deployment, Event::OriginOpened(opened)) => {
+                let origin = fact.reference.origin;
+                Cell::offer_in(&mut self.lives, origin, mark, opened.clone())
+            }
+            (Subject::Deployment, Event::BranchKeyCreated(created)) => {
+                self.branch_key_created(mark, created)
+            }
+            (Subject::Deployment, Event::BranchKeyWrapped(wrapped)) => {
+                self.branch_key_wrapped(mark, wrapped)
+            }
+            (Subject::Deployment, Event::OriginDistrusted(distrusted)) => {
+                self.distrust.add(distrusted, mark)
+            }
+            _ => Effect::Ignored,
+        }
+    }
+
+    fn branch_key_created(&mut self, mark: Mark, created: &BranchKeyCreated) -> Effect {
+        let key = self.branch_keys.entry(created.key).or_default();
+        for (region, wrapped) in &created.wrapped {
+            key.wrapped.entry(*region).or_default().insert(mark.digest, wrapped.clone());
+        }
+        match key.created {
+            Some(known) if known == mark => Effect::Known,
+            Some(known) if known > mark => Effect::Lost,
+            _ => {
+                key.created = Some(mark);
+                Effect::Prevailed
+            }
+        }
+    }
+
+    fn branch_key_wrapped(&mut self, mark: Mark, wrapped: &BranchKeyWrapped) -> Effect {
+        let key = self.branch_keys.entry(wrapped.key).or_default();
+        let of_region = key.wrapped.entry(wrapped.region).or_default();
+        match of_region.insert(mark.digest, wrapped.wrapped.clone()) {
+            Some(_) => Effect::Known,
+            None => Effect::Prevailed,
+        }
+    }
+
+    /// The company an API key belongs to, and the key, if it stands.
+    pub fn api_key(&self, id: ApiKeyId) -> Option<&ApiKeyIssued> {
+        self.companies.values().find_map(|company| {
+            let key = company.keys.get(&id).filter(|key| key.revoked.is_none())?;
+            key.issued.as_ref().map(|cell| &cell.value)
+        })
+    }
+
+    /// The newest life of a node that is known.
+    pub fn newest_life(&self, region: RegionId, node: super::ids::NodeId) -> Option<Origin> {
+        let of_node = |origin: &&Origin| origin.region == region && origin.node == node;
+        self.lives.keys().filter(of_node).max_by_key(|origin| origin.incarnation).copied()
+    }
+
+    /// Adds everything to a state hash, in a fixed order.
+    pub fn feed(&self, hasher: &mut StateHasher) {
+        for (id, company) in &self.companies {
+            let mut part = |name: String, mark: &Mark| {
+                hasher.registry(&format!("company/{id}/{name}"), mark);
+            };
+            company.registered.iter().for_each(|cell| part("registered".into(), &cell.mark));
+            company.policies.iter().for_each(|cell| part("policies".into(), &cell.mark));
+            for (key, state) in &company.keys {
+                state.issued.iter().for_each(|it| part(format!("key/{key}/issued"), &it.mark));
+                state.revoked.iter().for_each(|it| part(format!("key/{key}/revoked"), &it.mark));
+            }
+            for ((country, name), cell) in &company.profiles {
+                part(format!("profile/{country}/{name}"), &cell.mark);
+            }
+            for (content, cell) in &company.contents {
+                part(format!("content/{content}"), &cell.mark);
+            }
+        }
+        for (id, key) in &self.branch_keys {
+            key.created.iter().for_each(|mark| hasher.registry(&format!("branch/{id}"), mark));
+        }
+        for (origin, cell) in &self.lives {
+            hasher.registry(&format!("life/{origin}"), &cell.mark);
+        }
+        self.distrust.feed(hasher);
+    }
+}
+
+impl CompanyState {
+    fn evolve(&mut self, mark: Mark, event: &Event) -> Effect {
+        match event {
+            Event::CompanyRegistered(registered) => {
+                Cell::offer(&mut self.registered, mark, registered.clone())
+            }
+            Event::PolicySet(set) => Cell::offer(&mut self.policies, mark, set.policies),
+            Event::ApiKeyIssued(issued) => {
+                let key = self.keys.entry(issued.key).or_default();
+                Cell::offer(&mut key.issued, mark, issued.clone())
+            }
+            Event::ApiKeyRevoked(revoked) => {
+                let key = self.keys.entry(revoked.key).or_default();
+                Cell::offer(&mut key.revoked, mark, ())
+            }
+            Event::HashProfileDeclared(declared) => {
+                let at = (declared.slot.country, declared.name);
+                let named = Cell::offer_in(&mut self.profiles, at, mark, declared.id);
+                let content = declared.clone();
+                Cell::offer_in(&mut self.contents, declared.id, mark, content).and(named)
+            }
+            _ => Effect::Ignored,
+        }
+    }
+}
+
+/// Which lives are cut off, and from which event on.
+///
+/// It is known before anything else is folded: an event that does not count is not folded at all,
+/// nor is an upgrade of it. So a distrust that arrives late means folding anew.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Distrust {
+    from: BTreeMap<Origin, (u64, Mark)>,
+}
+
+impl Distrust {
+    fn add(&mut self, distrusted: &OriginDistrusted, mark: Mark) -> Effect {
+        let new = (distrusted.from_sequence, mark);
+        match self.from.get(&distrusted.origin) {
+            Some(standing) if *standing == new => Effect::Known,
+            Some(standing) if *standing < new => Effect::Lost,
+            _ => {
+                self.from.insert(distrusted.origin, new);
+                Effect::Prevailed
+            }
+        }
+    }
+
+    /// Whether a fact counts.
+    pub fn counts(&self, fact: &Fact) -> bool {
+        let trusted = |at: &super::stamp::EventRef| {
+            self.from.get(&at.origin).is_none_or(|(from, _)| at.sequence < *from)
+        };
+        let lineage = match &fact.event {
+            // Who is distrusted stays so, whoever says it: the signature is the operator's.
+            Some(Event::OriginDistrusted(_)) => return true,
+            Some(Event::PasswordSet(set)) => set.upgrade.as_ref(),
+            _ => None,
+        };
+        trusted(&fact.reference) && lineage.is_none_or(|from| from.lineage.iter().all(trusted))
+    }
+
+    /// Whether nothing is distrusted.
+    pub fn is_empty(&self) -> bool {
+        self.from.is_empty()
+    }
+
+    fn feed(&self, hasher: &mut StateHasher) {
+        for (origin, (from, mark)) in &self.from {
+            hasher.registry(&format!("distrust/{origin}/{from}"), mark);
+        }
+    }
+
+    /// The event of this kind's registry revision, for lists: origin, first event, when.
+    pub fn iter(&self) -> impl Iterator<Item = (&Origin, u64, Revision)> {
+        self.from.iter().map(|(origin, (from, mark))| (origin, *from, mark.stamp.revision))
+    }
+}
