@@ -1,4 +1,17 @@
-//! JCAS, a central authentication service. (The map of the rooms follows.)
+//! JCAS, a central authentication service.
 
+pub mod accounts;
+pub mod actors;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crypto;
+pub mod deployment;
 pub mod events;
 pub mod files;
+pub mod health;
+pub mod http;
+pub mod kms;
+pub mod log;
+pub mod state;

@@ -1,3 +1,7 @@
-fn main() {
-    println!("Hello, world!");
+//! The program `jcas`: see `jcas --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jcas::cli::run()
 }

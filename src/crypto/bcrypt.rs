@@ -107,9 +107,10 @@ impl Bcrypt {
     pub(super) fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(HASH_BYTES));
         text.push_str("$2b$");
-        text.extend([self.cost.get() / 10, self.cost.get() % 10].map(|digit| {
-            char::from_digit(digit, 10).unwrap_or_default()
-        }));
+        text.extend(
+            [self.cost.get() / 10, self.cost.get() % 10]
+                .map(|digit| char::from_digit(digit, 10).unwrap_or_default()),
+        );
         text.push('$');
         BASE64.encode_string(self.salt, &mut text);
         BASE64.encode_string(self.digest, &mut text);
@@ -126,7 +127,8 @@ impl Bcrypt {
         let key = key.get(..used).unwrap_or(key.as_slice());
         let mut output = Zeroizing::new([0; 23]);
         // Of the 24 bytes computed, the format keeps 23.
-        for (to, from) in output.iter_mut().zip(reference::bcrypt(self.cost.get(), self.salt, key)) {
+        for (to, from) in output.iter_mut().zip(reference::bcrypt(self.cost.get(), self.salt, key))
+        {
             *to = from;
         }
         output

@@ -68,8 +68,14 @@ mod tests {
     /// Pinned: an index that changes makes every identity of a deployment unfindable.
     #[test]
     fn known_answers() {
-        assert_eq!(hex::encode(key().blind_index(1, "ada@example.com")), "PIN-BLIND");
-        assert_eq!(hex::encode(key().keyed_digest("api key", b"secret")), "PIN-DIGEST");
+        assert_eq!(
+            hex::encode(key().blind_index(1, "ada@example.com")),
+            "8aa4c108cc9c620f9efa8164ebd02a045f4643cf3da389b9cc3ee490d39fa51b"
+        );
+        assert_eq!(
+            hex::encode(key().keyed_digest("api key", b"secret")),
+            "b29a35295e83917c35149b30bdaa6e419efd887495f15a13a50644f3510fbde1"
+        );
     }
 
     #[test]

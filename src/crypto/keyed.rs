@@ -101,7 +101,9 @@ mod tests {
     fn prefixed_parts_read_only_one_way() {
         let join = |parts: &[&[u8]]| {
             let mut joined = Vec::new();
-            parts.iter().for_each(|part| length_prefixed(&mut joined, part));
+            for part in parts {
+                length_prefixed(&mut joined, part);
+            }
             joined
         };
         assert_ne!(join(&[b"ab", b"c"]), join(&[b"a", b"bc"]));

@@ -272,8 +272,7 @@ impl<const ID: usize> Form<ID> {
         let cipher = cbc::Encryptor::<Aes256>::new(&(*keys.cipher).into(), &(*keys.iv).into());
         let ciphertext = cipher.encrypt_padded_vec::<Pkcs7>(clear);
 
-        let mut sealed =
-            Vec::with_capacity(1 + ID + SALT_BYTES + ciphertext.len() + TAG_BYTES);
+        let mut sealed = Vec::with_capacity(1 + ID + SALT_BYTES + ciphertext.len() + TAG_BYTES);
         sealed.push(self.version);
         sealed.extend_from_slice(&key_id);
         sealed.extend_from_slice(salt);
@@ -296,9 +295,7 @@ impl<const ID: usize> Form<ID> {
         }
         let keys = self.data_keys(secret, parts.salt);
         // Constant time; and before a single byte is decrypted.
-        self.mac(&keys, context, parts.tagged)
-            .verify_slice(parts.tag)
-            .map_err(|_| OpenError)?;
+        self.mac(&keys, context, parts.tagged).verify_slice(parts.tag).map_err(|_| OpenError)?;
         let cipher = cbc::Decryptor::<Aes256>::new(&(*keys.cipher).into(), &(*keys.iv).into());
         let clear = cipher.decrypt_padded_vec::<Pkcs7>(parts.ciphertext);
         clear.map(Zeroizing::new).map_err(|_| OpenError)
@@ -310,9 +307,8 @@ impl<const ID: usize> Form<ID> {
         let (key_id, rest) = rest.split_first_chunk()?;
         let (salt, ciphertext) = rest.split_first_chunk()?;
         let whole_blocks = ciphertext.len().is_multiple_of(BLOCK_BYTES) && !ciphertext.is_empty();
-        let ours = *version == self.version
-            && whole_blocks
-            && ciphertext.len() <= MAX_CIPHERTEXT_BYTES;
+        let ours =
+            *version == self.version && whole_blocks && ciphertext.len() <= MAX_CIPHERTEXT_BYTES;
         ours.then_some(Parts { key_id, salt, ciphertext, tagged, tag })
     }
 
@@ -328,7 +324,10 @@ impl<const ID: usize> Form<ID> {
     fn mac(&self, keys: &DataKeys, context: &Context<'_>, tagged: &[u8]) -> keyed::HmacSha256 {
         let mut preamble = Vec::new();
         length_prefixed(&mut preamble, self.domain);
-        keyed::hmac(&keys.mac).chain_update(preamble).chain_update(context.encode()).chain_update(tagged)
+        keyed::hmac(&keys.mac)
+            .chain_update(preamble)
+            .chain_update(context.encode())
+            .chain_update(tagged)
     }
 }
 

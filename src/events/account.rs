@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::cell::{Cell, Mark};
 use super::event::Sealed;
 use super::ids::{BlindIndex, CompanyId, FieldName, IdentityKind, Slot, UserId};
-use super::stamp::{Origin, Revision};
+use super::stamp::{Origin, Revision, Stamp};
 use super::state::{Credential, UserState};
 use super::state_hash;
 
@@ -139,24 +139,7 @@ impl<'a> Account<'a> {
     /// The newest by stamp of the secrets and the changes is the password; while there is none,
     /// every import works.
     pub fn credentials(self, own: Option<Slot>) -> Vec<Candidate<'a>> {
-        let mut all: Vec<Candidate<'a>> = Vec::new();
-        for (user, state) in self.live() {
-            let above_floor =
-                |mark: &Mark| state.credential_floor.is_none_or(|floor| mark.stamp > floor);
-            let secret = state.secret.iter().map(|cell| (None, cell));
-            let legacy = state.legacy.iter().map(|(slot, cell)| (Some(*slot), cell));
-            let counting = secret.chain(legacy).filter(|(_, cell)| above_floor(&cell.mark));
-            all.extend(counting.map(|(slot, cell)| Candidate {
-                user,
-                slot,
-                mark: cell.mark,
-                credential: &cell.value,
-            }));
-        }
-        let password = all.iter().filter(|it| it.is_password()).max_by_key(|it| it.mark).copied();
-        if let Some(password) = password {
-            return vec![password];
-        }
+        let mut all = prevailing(self.live().flat_map(|(user, state)| counting(user, state)));
         all.sort_by_key(|it| (it.slot != own, it.slot.map(|slot| slot.company), it.mark));
         all
     }
@@ -166,6 +149,38 @@ impl<'a> Account<'a> {
         let each = self.users.iter().map(|(id, state)| Seen::of(*id, state));
         each.fold(Seen::NOTHING, Seen::and)
     }
+}
+
+/// A user's credentials that no unlinking put out of use.
+///
+/// An upgrade lies just above what it verified, and a floor falls on both: otherwise a re-hash
+/// made elsewhere, or a moment later, would bring back a password that no longer counts.
+fn counting(user: UserId, state: &UserState) -> impl Iterator<Item = Candidate<'_>> {
+    let floor = state.credential_floor.map(Stamp::with_upgrades);
+    let secret = state.secret.iter().map(|cell| (None, cell));
+    let legacy = state.legacy.iter().map(|(slot, cell)| (Some(*slot), cell));
+    let counting = secret.chain(legacy);
+    let counting = counting.filter(move |(_, cell)| floor.is_none_or(|at| cell.mark.stamp > at));
+    counting.map(move |(slot, cell)| Candidate {
+        user,
+        slot,
+        mark: cell.mark,
+        credential: &cell.value,
+    })
+}
+
+/// The newest by stamp of the secrets and the changes alone, or all while there is none.
+fn prevailing<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Vec<Candidate<'a>> {
+    let all: Vec<_> = candidates.collect();
+    let password = all.iter().filter(|it| it.is_password()).max_by_key(|it| it.mark).copied();
+    password.map_or(all, |password| vec![password])
+}
+
+/// Whether the password that was verified against this credential of a user is, for all that the
+/// user's own state says, still a current one. A credential that was only upgraded since is.
+pub(super) fn is_current(user: UserId, state: &UserState, verified: &Mark) -> bool {
+    let current = prevailing(counting(user, state));
+    current.iter().any(|it| it.mark.stamp.is_or_upgrades(verified.stamp))
 }
 
 impl Candidate<'_> {
@@ -223,7 +238,9 @@ impl FromStr for Seen {
         let (greatest, digest) = text.split_once('-').ok_or(InvalidSeen)?;
         let greatest = greatest.parse().map_err(|_| InvalidSeen)?;
         let digest = u32::from_str_radix(digest, 16).map_err(|_| InvalidSeen)?;
-        Ok(Self { greatest, digest })
+        let seen = Self { greatest, digest };
+        // One text each: a radix parser also takes a sign, capitals and fewer digits.
+        if seen.to_string() == text { Ok(seen) } else { Err(InvalidSeen) }
     }
 }
 

@@ -210,7 +210,11 @@ fn decode_checked_body(header: &Header, bytes: &[u8]) -> Result<Option<Event>, C
     if header.schema != SCHEMA {
         return Ok(None);
     }
-    decode_fields(header.kind, bytes.get(NONCE_BYTES..).unwrap_or_default())
+    let missing = NONCE_BYTES.saturating_sub(bytes.len());
+    let short = bincode::error::DecodeError::UnexpectedEnd { additional: missing };
+    let fields = bytes.get(NONCE_BYTES..);
+    let fields = fields.ok_or(CodecError::Fields { what: "body", source: short })?;
+    decode_fields(header.kind, fields)
 }
 
 /// Reads a stored record as the fold takes it. The body's digest is checked too.

@@ -3,7 +3,9 @@
 //! `decide` applies the policies and writes what it concluded into the events, so that the fold
 //! needs neither. It is given everything as values and is total: same inputs, same answer.
 
-use super::account::{Claimant, Seen};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::account::{Claimant, Seen, is_current};
 use super::cell::Mark;
 use super::command::{
     AddLegacyHash, Caller, Command, Context, NewClaim, Outcome, Proof, Register, Rejection,
@@ -181,14 +183,15 @@ impl Deciding<'_> {
         if changes.is_empty() {
             return Ok(UNCHANGED);
         }
-        let new = |change: &&FieldChange| {
-            change.value.is_some()
-                && self.state.profile.get(&change.field).is_none_or(|cell| cell.value.is_none())
-        };
-        let gone = |change: &&FieldChange| change.value.is_none();
-        let (added, removed) =
-            (changes.iter().filter(new).count(), changes.iter().filter(gone).count());
-        require_few((self.state.fields().count() + added).saturating_sub(removed))?;
+        let mut fields: BTreeSet<_> = self.state.fields().map(|(field, _)| field).collect();
+        // Backwards, since of a field that is named twice the first change prevails.
+        for change in changes.iter().rev() {
+            match change.value {
+                Some(_) => fields.insert(&change.field),
+                None => fields.remove(&change.field),
+            };
+        }
+        require_few(fields.len())?;
         Ok(Self::applied(vec![self.now(Event::ProfileUpdated(changes))]))
     }
 
@@ -210,11 +213,10 @@ impl Deciding<'_> {
         Ok(Self::applied(vec![self.now(Event::PasswordSet(set))]))
     }
 
-    /// The credential that was verified must still be there. One of another user of the account is
+    /// The password that was verified must still be the current one. One of another user of the account is
     /// not seen here: it was checked when the password was.
     fn require_standing(&self, proof: Proof) -> Result<(), Rejection> {
-        let mut marks = self.state.secret.iter().chain(self.state.legacy.values());
-        if proof.user != self.user || marks.any(|cell| cell.mark == proof.mark) {
+        if proof.user != self.user || is_current(self.user, self.state, &proof.mark) {
             Ok(())
         } else {
             Err(Rejection::ProofOutdated)
@@ -278,12 +280,12 @@ impl Deciding<'_> {
 
     fn claim_identity(&self, new: NewClaim) -> Result<Decision, Rejection> {
         self.require_policy("identity", |policies| policies.identity)?;
-        self.require_free(&new.rivals)?;
         let verified = new.claim.verified && self.verifies();
         let standing = self.state.claims.get(&new.claim.index).filter(|claims| claims.is_live());
         if standing.is_some_and(|claims| claims.is_verified() || !verified) {
             return Ok(UNCHANGED);
         }
+        self.require_free(&new.rivals)?;
         Ok(Self::applied(vec![self.now(self.claimed(new.claim))]))
     }
 
@@ -311,7 +313,7 @@ impl Deciding<'_> {
         if self.state.status.is_active() {
             return Ok(UNCHANGED);
         }
-        let mut seen = std::collections::BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for (origin, revision) in self.state.status.disablings.keys() {
             seen.insert(*origin, *revision);
         }

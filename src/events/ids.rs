@@ -221,10 +221,13 @@ macro_rules! bytes_name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let wrong = InvalidName::new($what, "it must be lower-case hex");
                 let mut bytes = [0_u8; $len];
-                hex::decode_to_slice(text, &mut bytes)
-                    .map_err(|_| InvalidName::new($what, "it must be lower-case hex"))?;
-                Ok(Self(bytes))
+                let capital = text.bytes().any(|b| b.is_ascii_uppercase());
+                match hex::decode_to_slice(text, &mut bytes) {
+                    Ok(()) if !capital => Ok(Self(bytes)),
+                    _ => Err(wrong),
+                }
             }
         }
 

@@ -13,6 +13,7 @@ pub mod cell;
 pub mod codec;
 pub mod command;
 pub mod decide;
+pub mod decide_registry;
 pub mod event;
 pub mod evolve;
 pub mod ids;

@@ -147,7 +147,7 @@ impl Fact {
 
     /// The fact that a draft will be, for deciding on it before the log has numbered it. It is
     /// never stored: `reference` is not known yet and has sequence 0.
-    pub fn pending(draft: &Draft, origin: Origin, digest: Digest) -> Self {
+    pub fn pending(draft: Draft, origin: Origin, digest: Digest) -> Self {
         Self {
             subject: draft.subject,
             register: draft.event.register(),
@@ -155,7 +155,7 @@ impl Fact {
             digest,
             reference: EventRef { origin, sequence: 0 },
             revision: draft.revision,
-            event: Some(draft.event.clone()),
+            event: Some(draft.event),
         }
     }
 }

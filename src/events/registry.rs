@@ -8,9 +8,7 @@ use super::event::{
     ApiKeyIssued, BranchKeyCreated, BranchKeyWrapped, CompanyRegistered, Event,
     HashProfileDeclared, OriginDistrusted, OriginOpened,
 };
-use super::ids::{
-    ApiKeyId, BranchKeyId, CompanyId, Country, Digest, HashProfileId, ProfileName, RegionId,
-};
+use super::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, HashProfileId, ProfileName, RegionId};
 use super::policy::Policies;
 use super::record::{Fact, Subject};
 use super::stamp::{Origin, Revision};
@@ -60,7 +58,7 @@ pub struct BranchKey {
     pub created: Option<Mark>,
     /// The wrapped keys of each region, by the event that brought them. Add-only: a wrapping that
     /// opens to something else does not displace one that is right.
-    pub wrapped: BTreeMap<RegionId, BTreeMap<Digest, Box<[u8]>>>,
+    pub wrapped: BTreeMap<RegionId, BTreeMap<Mark, Box<[u8]>>>,
 }
 
 impl CompanyState {
@@ -109,23 +107,28 @@ impl RegistryState {
 
     fn branch_key_created(&mut self, mark: Mark, created: &BranchKeyCreated) -> Effect {
         let key = self.branch_keys.entry(created.key).or_default();
+        let mut added = Effect::Known;
         for (region, wrapped) in &created.wrapped {
-            key.wrapped.entry(*region).or_default().insert(mark.digest, wrapped.clone());
+            let of_region = key.wrapped.entry(*region).or_default();
+            if of_region.insert(mark, wrapped.clone()).is_none() {
+                added = Effect::Prevailed;
+            }
         }
-        match key.created {
+        let named = match key.created {
             Some(known) if known == mark => Effect::Known,
             Some(known) if known > mark => Effect::Lost,
             _ => {
                 key.created = Some(mark);
                 Effect::Prevailed
             }
-        }
+        };
+        named.and(added)
     }
 
     fn branch_key_wrapped(&mut self, mark: Mark, wrapped: &BranchKeyWrapped) -> Effect {
         let key = self.branch_keys.entry(wrapped.key).or_default();
         let of_region = key.wrapped.entry(wrapped.region).or_default();
-        match of_region.insert(mark.digest, wrapped.wrapped.clone()) {
+        match of_region.insert(mark, wrapped.wrapped.clone()) {
             Some(_) => Effect::Known,
             None => Effect::Prevailed,
         }
@@ -166,6 +169,12 @@ impl RegistryState {
         }
         for (id, key) in &self.branch_keys {
             key.created.iter().for_each(|mark| hasher.registry(&format!("branch/{id}"), mark));
+            for (region, wrapped) in &key.wrapped {
+                let name = format!("branch/{id}/{region}");
+                for mark in wrapped.keys() {
+                    hasher.registry(&name, mark);
+                }
+            }
         }
         for (origin, cell) in &self.lives {
             hasher.registry(&format!("life/{origin}"), &cell.mark);

@@ -1,0 +1,270 @@
+//! Logging a user in: the path that matters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::actors::Unavailable;
+use crate::actors::house::Asked;
+use crate::crypto::pool::{Candidate, CandidateHash, Job, Outcome};
+use crate::crypto::secret::{Password, SecretHash};
+use crate::events::account::{self, Seen};
+use crate::events::cell::Mark;
+use crate::events::command::{self, Command, UpgradePassword};
+use crate::events::ids::{Country, IdentityKind, Slot, UserId};
+use crate::events::policy::Scope;
+use crate::events::stamp::EventRef;
+
+use super::caller::Caller;
+use super::error::AccountError;
+use super::vault::{KeyFailure, Place};
+use super::view::UserView;
+use super::{Accounts, Loaded};
+
+/// Whom a company wants to log in.
+#[derive(Debug)]
+pub enum Who {
+    /// By id.
+    User(UserId),
+    /// By an identity, as typed.
+    Identity(IdentityKind, String),
+}
+
+/// A login.
+#[derive(Debug)]
+pub struct Login {
+    /// The country it happens in.
+    pub country: Country,
+    /// Whom.
+    pub who: Who,
+    /// The password.
+    pub password: Password,
+    /// The revision whose profile the company has.
+    pub known: Option<Seen>,
+}
+
+/// What a login answers.
+#[derive(Serialize)]
+pub struct LoginView {
+    /// The user.
+    #[serde(flatten)]
+    pub user: UserView,
+    /// Whether the password was hashed anew, so that no older hash counts any more.
+    pub upgraded: bool,
+}
+
+/// A credential that was tried, kept to name it in an upgrade.
+#[derive(Debug, Clone)]
+struct Tried {
+    user: UserId,
+    slot: Option<Slot>,
+    mark: Mark,
+    lineage: Vec<EventRef>,
+}
+
+impl Accounts {
+    /// Logs a user in. A failure is answered on the next tick of a fixed quantum, so that the work
+    /// done for it does not show.
+    pub async fn login(
+        self: &Arc<Self>,
+        caller: Caller,
+        login: Login,
+    ) -> Result<LoginView, AccountError> {
+        caller.require(Scope::Login)?;
+        caller.require_country(login.country)?;
+        let started = self.parts.clock.monotonic();
+        let accounts = Arc::clone(self);
+        let running = tokio::spawn(async move { accounts.do_login(&caller, login).await });
+        let answered = running.await;
+        let answered =
+            answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();
+        if matches!(answered, Err(AccountError::InvalidCredentials)) {
+            self.wait_for_tick(started).await;
+        }
+        answered
+    }
+
+    /// Waits for the next tick since a call began.
+    pub(super) async fn wait_for_tick(&self, started: Duration) {
+        let quantum = self.parts.settings.failure_quantum.as_millis().max(1);
+        let elapsed = self.parts.clock.monotonic().saturating_sub(started).as_millis();
+        let rest = quantum - elapsed % quantum;
+        tokio::time::sleep(Duration::from_millis(u64::try_from(rest).unwrap_or_default())).await;
+    }
+
+    async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
+        let loaded = match self.find_account(caller, &login).await {
+            Ok(loaded) => loaded,
+            Err(AccountError::UserNotFound | AccountError::UserErased) => {
+                return Err(AccountError::InvalidCredentials);
+            }
+            Err(error) => return Err(error),
+        };
+        let own = Slot { company: caller.company, country: login.country };
+        let (matched, upgrade) = self.verify(&loaded, login.password, Some(own)).await?;
+        if !loaded.account().is_active() {
+            return Err(AccountError::UserDisabled);
+        }
+        let changed = self.record_login(caller, &loaded, matched, upgrade).await;
+        let loaded = if changed.any() { self.load(loaded.requested).await? } else { loaded };
+        let whole = login.known != Some(loaded.account().seen());
+        Ok(LoginView { user: self.view(&loaded, whole).await?, upgraded: changed.upgraded })
+    }
+
+    async fn find_account(&self, caller: &Caller, login: &Login) -> Result<Loaded, AccountError> {
+        let user = match &login.who {
+            Who::User(user) => *user,
+            Who::Identity(kind, typed) => {
+                let identity = self.reader().read(*kind, typed, Some(login.country))?;
+                let claimants = self.parts.house.find(identity.index, caller.company).await?;
+                account::meant(&claimants).ok_or(AccountError::UserNotFound)?.user
+            }
+        };
+        self.load(user).await
+    }
+
+    /// Tries a password against the credentials that count, and makes a new hash of it where the
+    /// one that matched is not a secret at the current cost.
+    async fn verify(
+        &self,
+        loaded: &Loaded,
+        password: Password,
+        own: Option<Slot>,
+    ) -> Result<(Tried, Option<SecretHash>), AccountError> {
+        // U+0000 ends a password for some schemes: with it, other passwords would do as well.
+        if password.expose().contains('\0') {
+            return Err(AccountError::InvalidCredentials);
+        }
+        let (tried, candidates) = self.open_candidates(loaded, own).await?;
+        let settings = &self.parts.settings;
+        let (budget, cost) = (settings.verify_budget, settings.cost);
+        let job = Job::VerifyThenHash { password, candidates, budget, cost };
+        match self.compute(job).await? {
+            Outcome::Matched { index, upgrade, .. } => {
+                let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
+                Ok((matched, upgrade))
+            }
+            Outcome::Mismatched | Outcome::BudgetExhausted { .. } => {
+                Err(AccountError::InvalidCredentials)
+            }
+            Outcome::Hashed(_) | Outcome::Refused(_) | Outcome::Failed(_) => {
+                Err(AccountError::HashFailed)
+            }
+        }
+    }
+
+    /// Opens the credentials that count: the company's own first, then cheap ones first.
+    async fn open_candidates(
+        &self,
+        loaded: &Loaded,
+        own: Option<Slot>,
+    ) -> Result<(Vec<Tried>, Vec<Candidate>), AccountError> {
+        let mut opened = Vec::new();
+        for candidate in loaded.account().credentials(own) {
+            let (user, credential) = (candidate.user, candidate.credential);
+            let keys = self.parts.vault.keys_of(user).await?;
+            let hash = match candidate.slot {
+                None => {
+                    let clear =
+                        self.parts.vault.open(user, &keys, Place::Secret, &credential.hash)?;
+                    let text = std::str::from_utf8(&clear).map_err(|_| KeyFailure::Broken)?;
+                    let hash = SecretHash::parse(text).map_err(|_| KeyFailure::Broken)?;
+                    CandidateHash::Secret(hash)
+                }
+                Some(slot) => {
+                    let stored = (&credential.hash, credential.profile);
+                    CandidateHash::Legacy(self.open_legacy(user, &keys, slot, stored).await?)
+                }
+            };
+            let (slot, mark) = (candidate.slot, candidate.mark);
+            let tried = Tried { user, slot, mark, lineage: credential.lineage.clone() };
+            opened.push((slot != own, hash.relative_cost(), tried, hash));
+        }
+        opened.sort_by_key(|(foreign, cost, ..)| (*foreign, *cost));
+        let split =
+            opened.into_iter().map(|(_, _, tried, hash)| (tried, Candidate { tag: 0, hash }));
+        Ok(split.unzip())
+    }
+
+    /// Records what follows from a login. If that cannot be written down the user is logged in all
+    /// the same: the next login does it.
+    async fn record_login(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        matched: Tried,
+        upgrade: Option<SecretHash>,
+    ) -> Changed {
+        let user = loaded.requested;
+        let mut changed = Changed::default();
+        if let Some(hash) = upgrade {
+            changed.upgraded = self.upgrade(caller, matched, &hash).await.unwrap_or_else(|error| {
+                tracing::warn!(%user, %error, "an upgrade was not recorded");
+                false
+            });
+        }
+        if !loaded.account().has_member_of(caller.company) {
+            let command = Command::Join(caller.company);
+            changed.joined = self.follow(caller, user, command).await.unwrap_or_else(|error| {
+                tracing::warn!(%user, %error, "a membership was not recorded");
+                false
+            });
+        }
+        changed
+    }
+
+    async fn upgrade(
+        &self,
+        caller: &Caller,
+        matched: Tried,
+        hash: &SecretHash,
+    ) -> Result<bool, AccountError> {
+        let Tried { user, slot, mark, lineage } = matched;
+        let keys = self.parts.vault.keys_of(user).await?;
+        let secret = self.seal_secret(user, &keys, hash)?;
+        let upgrade = UpgradePassword { verified: mark, slot, lineage, secret };
+        self.follow(caller, user, Command::UpgradePassword(upgrade)).await
+    }
+
+    /// Has the system do what follows from a company's call.
+    async fn follow(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        command: Command,
+    ) -> Result<bool, AccountError> {
+        let asked = Asked {
+            command,
+            caller: command::Caller::System,
+            cause: caller.cause.clone(),
+            if_seen: None,
+            rest: command::Rest::NONE,
+        };
+        let answer = self.parts.house.ask(user, asked).await?;
+        Ok(answer.outcome == command::Outcome::Applied)
+    }
+
+    /// Verifies the current password of a user, for setting a new one.
+    pub(super) async fn prove(
+        &self,
+        loaded: &Loaded,
+        password: Password,
+    ) -> Result<command::Proof, AccountError> {
+        let (matched, _) = self.verify(loaded, password, None).await?;
+        Ok(command::Proof { user: matched.user, mark: matched.mark })
+    }
+}
+
+/// What a login recorded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Changed {
+    upgraded: bool,
+    joined: bool,
+}
+
+impl Changed {
+    const fn any(self) -> bool {
+        self.upgraded || self.joined
+    }
+}

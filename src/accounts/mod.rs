@@ -1,0 +1,214 @@
+//! The use cases: what a company asks for, from clear text to answer.
+//!
+//! Clear text comes in here and goes no further: identities become blind indexes, values are
+//! sealed, passwords are hashed on the pool, and actors are given commands that hold none of it.
+//! Answers are opened here on the way back.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `caller` | who asks, and what of the request is kept |
+//! | `error` | why a use case ended without what was asked |
+//! | `identity` | e-mail and phone, from what was typed to a blind index |
+//! | `vault` | the key ladder: sealing and opening |
+//! | `view` | a user as a company sees it |
+//! | `register` `login` `change` `history` | one use case or a family of them each |
+//! | `company` | companies, keys and hash profiles |
+//!
+//! This room must never know HTTP, files or sled.
+
+pub mod caller;
+pub mod change;
+pub mod company;
+pub mod error;
+pub mod history;
+pub mod identity;
+pub mod legacy;
+pub mod login;
+pub mod register;
+pub mod vault;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actors::House;
+use crate::actors::house::Asked;
+use crate::actors::shard::Answer;
+use crate::clock::{Clock, Entropy};
+use crate::crypto::blind::IndexKey;
+use crate::crypto::normalise::Renumbering;
+use crate::crypto::pool::{HashPool, Job, Outcome};
+use crate::crypto::secret::{Cost, Password, SecretHash};
+use crate::events::account::{Account, Seen};
+use crate::events::command::{Command, Rest};
+use crate::events::ids::UserId;
+use crate::events::state::UserState;
+
+use self::caller::Caller;
+use self::error::AccountError;
+use self::vault::{Place, UserKeys, Vault};
+
+/// Most users of one account that are looked at: a bound on what a chain of links can cost.
+const LINKED_USERS_MAX: usize = 64;
+
+/// Everything the use cases are made of.
+pub struct AccountsParts {
+    /// The actors.
+    pub house: House,
+    /// Keys and seals.
+    pub vault: Vault,
+    /// Where password hashes are computed.
+    pub pool: HashPool,
+    /// The key of blind indexes.
+    pub index_key: IndexKey,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids and keys.
+    pub entropy: Arc<dyn Entropy>,
+    /// How hashing and guessing are bounded.
+    pub settings: Settings,
+}
+
+/// How hashing and guessing are bounded.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cost of new bcrypt hashes.
+    pub cost: Cost,
+    /// How much work one login may be.
+    pub verify_budget: crate::crypto::pool::Budget,
+    /// Failed logins are answered at the next multiple of this time.
+    pub failure_quantum: Duration,
+    /// Prefixes of phone numbers that countries changed.
+    pub renumberings: Vec<Renumbering>,
+}
+
+/// The use cases of a node.
+pub struct Accounts {
+    parts: AccountsParts,
+    profiles: legacy::ProfileCache,
+}
+
+/// The users of one account as they are on disk, and which of them was asked for.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The id that was asked for.
+    pub requested: UserId,
+    users: BTreeMap<UserId, UserState>,
+}
+
+impl Loaded {
+    /// The account.
+    pub const fn account(&self) -> Account<'_> {
+        Account::of(&self.users)
+    }
+
+    /// The user that was asked for.
+    pub fn user(&self) -> Option<&UserState> {
+        self.users.get(&self.requested)
+    }
+
+    /// What the users beside one say of the account.
+    fn rest_of(&self, user: UserId) -> Rest {
+        let creator = self.users.get(&user).and_then(UserState::creator);
+        let others = || self.users.iter().filter(|(id, _)| **id != user);
+        let seen = others().map(|(id, state)| Seen::of(*id, state)).fold(Seen::NOTHING, Seen::and);
+        let live = |state: &&UserState| state.is_live();
+        let foreign = |state: &UserState| state.creator() != creator;
+        let of_others = others().map(|(_, state)| state).filter(live).any(foreign);
+        Rest { seen, of_others }
+    }
+}
+
+impl Accounts {
+    /// The use cases made of these parts.
+    pub fn new(parts: AccountsParts) -> Self {
+        Self { parts, profiles: legacy::ProfileCache::new(256) }
+    }
+
+    /// The actors beneath.
+    pub const fn house(&self) -> &House {
+        &self.parts.house
+    }
+
+    /// The hash pool.
+    pub const fn pool(&self) -> &HashPool {
+        &self.parts.pool
+    }
+
+    /// What time it is.
+    pub fn clock(&self) -> &dyn Clock {
+        self.parts.clock.as_ref()
+    }
+
+    /// A live user and those it is linked with.
+    async fn load(&self, requested: UserId) -> Result<Loaded, AccountError> {
+        let mut users = BTreeMap::new();
+        let mut found = vec![requested];
+        while let Some(user) = found.pop() {
+            if users.contains_key(&user) || users.len() >= LINKED_USERS_MAX {
+                continue;
+            }
+            let state = self.parts.house.read(user).await?.unwrap_or_default();
+            found.extend(state.linked());
+            users.insert(user, state);
+        }
+        let loaded = Loaded { requested, users };
+        match loaded.user() {
+            Some(state) if state.erased.is_some() => Err(AccountError::UserErased),
+            Some(state) if state.is_live() => Ok(loaded),
+            _ => Err(AccountError::UserNotFound),
+        }
+    }
+
+    /// Sends a command for one user of an account, and says what a reader of the account sees then.
+    async fn ask(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        if_seen: Option<Seen>,
+        command: Command,
+    ) -> Result<(Answer, Seen), AccountError> {
+        let user = loaded.requested;
+        let rest = loaded.rest_of(user);
+        let asked = Asked {
+            command,
+            caller: caller.as_company(),
+            cause: caller.cause.clone(),
+            if_seen,
+            rest,
+        };
+        let answer = self.parts.house.ask(user, asked).await?;
+        Ok((answer, answer.seen.and(rest.seen)))
+    }
+
+    /// Hashes a new password on the pool.
+    async fn hash(&self, password: Password) -> Result<SecretHash, AccountError> {
+        let cost = self.parts.settings.cost;
+        match self.compute(Job::Hash { password, cost }).await? {
+            Outcome::Hashed(hash) => Ok(hash),
+            Outcome::Refused(refused) => Err(AccountError::PasswordRefused(refused)),
+            _ => Err(AccountError::HashFailed),
+        }
+    }
+
+    /// Runs one job on the pool.
+    async fn compute(&self, job: Job) -> Result<Outcome, AccountError> {
+        let running = self
+            .parts
+            .pool
+            .try_submit(job)
+            .map_err(|full| AccountError::PoolFull { retry_after: full.retry_after })?;
+        running.await.map_err(|_| AccountError::HashFailed)
+    }
+
+    fn seal_secret(
+        &self,
+        user: UserId,
+        keys: &UserKeys,
+        hash: &SecretHash,
+    ) -> Result<crate::events::event::Sealed, AccountError> {
+        let text = hash.to_text();
+        Ok(self.parts.vault.seal(user, keys, Place::Secret, text.as_bytes())?)
+    }
+}

@@ -1,0 +1,119 @@
+//! Checkpoints: from time to time the state is made durable and the start has less to fold.
+//!
+//! It runs on a thread of its own, since sled's flush blocks.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clock::NodeClock;
+use crate::events::ids::DeploymentId;
+use crate::events::record::LogPosition;
+use crate::log::Log;
+use crate::state::checkpoint::{Checkpoint, Generation};
+use crate::state::error::StateError;
+use crate::state::folder::StateFolder;
+use crate::state::store::Store;
+
+use super::house::House;
+use super::journal::chain;
+
+/// How often is looked whether a checkpoint is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What checkpoints are made of.
+pub struct CheckpointParts {
+    /// The state.
+    pub store: Arc<Store>,
+    /// Where it lies.
+    pub folder: StateFolder,
+    /// Which of its folders.
+    pub generation: Generation,
+    /// The log it is folded from.
+    pub log: Arc<Log>,
+    /// The actors that write it.
+    pub house: House,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// What time it is.
+    pub clock: NodeClock,
+    /// A checkpoint is due after so long, if anything was written.
+    pub every: Duration,
+    /// Or after so many events.
+    pub every_events: u64,
+}
+
+/// The running thread. Stopping it takes a last checkpoint.
+pub struct Checkpointer {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<(), StateError>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread.
+    pub fn start(parts: CheckpointParts) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || run(&parts, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Takes a last checkpoint and ends the thread.
+    pub fn finish(self) -> Result<(), StateError> {
+        drop(self.stop);
+        self.thread.join().unwrap_or(Ok(()))
+    }
+}
+
+fn run(parts: &CheckpointParts, stopped: &Receiver<()>) -> Result<(), StateError> {
+    let mut last =
+        Taken { at: parts.clock.wall().monotonic(), below: LogPosition::START, events: 0 };
+    loop {
+        match stopped.recv_timeout(LOOK_EVERY) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return take(parts, &mut last),
+        }
+        let now = parts.clock.wall().monotonic();
+        let events = parts.log.snapshot().records.saturating_sub(last.events);
+        if now.saturating_sub(last.at) < parts.every && events < parts.every_events {
+            continue;
+        }
+        if let Err(error) = take(parts, &mut last) {
+            tracing::error!(error = %chain(&error), "no checkpoint could be taken; it is retried");
+        }
+    }
+}
+
+struct Taken {
+    at: Duration,
+    below: LogPosition,
+    events: u64,
+}
+
+fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
+    // Read before asking: whatever was delivered to the actors by now is in the store once each
+    // of them has answered.
+    let (below, snapshot) = (parts.log.delivered(), parts.log.snapshot());
+    last.at = parts.clock.wall().monotonic();
+    if below == last.below {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let settled = runtime.is_ok_and(|runtime| runtime.block_on(parts.house.settle()).is_ok());
+    if !settled {
+        tracing::debug!("the actors are busy or gone: the checkpoint waits");
+        return Ok(());
+    }
+    let checkpoint = Checkpoint {
+        deployment: parts.deployment,
+        generation: parts.generation,
+        applied_below: below,
+        greatest: parts.clock.last(),
+    };
+    parts.folder.take_checkpoint(parts.store.kv(), &checkpoint)?;
+    (last.below, last.events) = (below, snapshot.records);
+    tracing::debug!(%below, "checkpoint");
+    Ok(())
+}

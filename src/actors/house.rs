@@ -1,0 +1,191 @@
+//! All actors of a node, as those above speak to them: typed questions, and "overloaded" at once
+//! where a mailbox is full.
+
+use std::sync::Arc;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
+use tokio::sync::oneshot;
+
+use crate::events::account::{Claimant, Seen};
+use crate::events::command::{Caller, Command, Outcome, Rest};
+use crate::events::decide_registry::RegistryCommand;
+use crate::events::event::{Cause, UserKeyCreated};
+use crate::events::ids::{BlindIndex, CompanyId, UserId, UserKeyId};
+use crate::events::record::LogPosition;
+use crate::events::state::UserState;
+
+use super::directory::{self, Directory, DirectoryView, Reserved};
+use super::failure::{Failure, Unavailable};
+use super::registry::{self, Registry, RegistryFailure, RegistryView, RegistryWatch};
+use super::shard::{self, Answer, Recorded, Shard, ShardView};
+
+/// The actors of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct House {
+    shards: Arc<[Addr<Shard>]>,
+    directories: Arc<[Addr<Directory>]>,
+    registry: Addr<Registry>,
+    registry_view: RegistryWatch,
+}
+
+/// A command on one user, with everything it is decided by.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub command: Command,
+    /// Who asks.
+    pub caller: Caller,
+    /// What is kept of the request.
+    pub cause: Cause,
+    /// What the caller must have seen.
+    pub if_seen: Option<Seen>,
+    /// The other users of the account.
+    pub rest: Rest,
+}
+
+impl House {
+    /// The house of these actors. There is at least one shard and one directory slice.
+    pub fn new(
+        shards: Vec<Addr<Shard>>,
+        directories: Vec<Addr<Directory>>,
+        registry: Addr<Registry>,
+        registry_view: RegistryWatch,
+    ) -> Self {
+        let (shards, directories) = (shards.into(), directories.into());
+        Self { shards, directories, registry, registry_view }
+    }
+
+    /// Carries a command out. The answer comes when everything it rests on is durable.
+    pub async fn ask(&self, user: UserId, asked: Asked) -> Result<Answer, Failure> {
+        let Asked { command, caller, cause, if_seen, rest } = asked;
+        let shard = self.shard(user)?;
+        call(shard, |reply| shard::Ask { user, command, caller, cause, if_seen, rest, reply })
+            .await?
+    }
+
+    /// A user's state as it is on disk.
+    pub async fn read(&self, user: UserId) -> Result<Option<UserState>, Unavailable> {
+        call(self.shard(user)?, |reply| shard::Read { user, reply }).await?
+    }
+
+    /// A user's wrapped keys.
+    pub async fn read_keys(
+        &self,
+        user: UserId,
+    ) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
+        call(self.shard(user)?, |reply| shard::ReadKeys { user, reply }).await?
+    }
+
+    /// A user's events above a position, oldest first.
+    pub async fn read_history(
+        &self,
+        user: UserId,
+        after: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Unavailable> {
+        call(self.shard(user)?, |reply| shard::ReadHistory { user, after, limit, reply }).await?
+    }
+
+    /// Who claims an identity.
+    pub async fn find(
+        &self,
+        index: BlindIndex,
+        company: CompanyId,
+    ) -> Result<Vec<Claimant>, Unavailable> {
+        call(self.directory(index)?, |reply| directory::Find { index, company, reply }).await?
+    }
+
+    /// Holds an identity until the answer is dropped, waiting for whoever holds it now.
+    pub async fn reserve(
+        &self,
+        index: BlindIndex,
+        company: CompanyId,
+    ) -> Result<Reserved, Unavailable> {
+        call(self.directory(index)?, |reply| directory::Reserve { index, company, reply }).await?
+    }
+
+    /// Carries a command of the registry out.
+    pub async fn administer(
+        &self,
+        command: RegistryCommand,
+        cause: Cause,
+    ) -> Result<Outcome, RegistryFailure> {
+        call(&self.registry, |reply| registry::Ask { command, cause, reply }).await?
+    }
+
+    /// Companies and keys as they are on disk.
+    pub fn registry(&self) -> Arc<RegistryView> {
+        Arc::clone(&self.registry_view.borrow())
+    }
+
+    /// Waits until every actor has put into the store what the log delivered before.
+    pub async fn settle(&self) -> Result<(), Unavailable> {
+        for shard in self.shards.iter() {
+            call(shard, shard::Barrier).await?;
+        }
+        call(&self.registry, registry::Barrier).await
+    }
+
+    /// What the shards show of themselves, summed up.
+    pub async fn observe_shards(&self) -> Result<ShardView, Unavailable> {
+        let mut sum = ShardView::default();
+        for shard in self.shards.iter() {
+            let view = call(shard, shard::Observe).await?;
+            sum.in_flight += view.in_flight;
+            sum.applied += view.applied;
+            sum.rejected += view.rejected;
+            sum.unavailable += view.unavailable;
+            sum.lost += view.lost;
+        }
+        Ok(sum)
+    }
+
+    /// What the directory shows of itself, summed up.
+    pub async fn observe_directory(&self) -> Result<DirectoryView, Unavailable> {
+        let mut sum = DirectoryView::default();
+        for slice in self.directories.iter() {
+            let view = call(slice, directory::Observe).await?;
+            sum.held += view.held;
+            sum.waiting += view.waiting;
+            sum.found += view.found;
+            sum.refused += view.refused;
+        }
+        Ok(sum)
+    }
+
+    /// The shard of a user: by the random end of its id, so that users made together spread.
+    fn shard(&self, user: UserId) -> Result<&Addr<Shard>, Unavailable> {
+        let random = user.as_bytes().last_chunk().map_or(0, |end| u64::from_be_bytes(*end));
+        slice(&self.shards, random)
+    }
+
+    fn directory(&self, index: BlindIndex) -> Result<&Addr<Directory>, Unavailable> {
+        let random = index.mac.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+        slice(&self.directories, random)
+    }
+}
+
+fn slice<T>(slices: &[T], number: u64) -> Result<&T, Unavailable> {
+    let count = u64::try_from(slices.len()).unwrap_or(u64::MAX).max(1);
+    let at = usize::try_from(number % count).unwrap_or_default();
+    slices.get(at).ok_or(Unavailable::NotReady)
+}
+
+/// Sends a message that carries its own way back. A full mailbox is an answer too, and at once.
+async fn call<A, M, T>(
+    actor: &Addr<A>,
+    message: impl FnOnce(oneshot::Sender<T>) -> M,
+) -> Result<T, Unavailable>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message<Result = ()> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    actor.try_send(message(reply)).map_err(|error| match error {
+        actix::prelude::SendError::Full(_) => Unavailable::Overloaded,
+        actix::prelude::SendError::Closed(_) => Unavailable::NotReady,
+    })?;
+    answer.await.map_err(|_| Unavailable::NotReady)
+}

@@ -1,0 +1,102 @@
+//! The lanes of one actor, and what a failed append means for all of them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::lane::{Confirmed, Lane, Ticket};
+
+/// One lane a subject that has something on its way; the others are not here.
+#[derive(Debug)]
+pub struct Lanes<K, S, A, E> {
+    lanes: HashMap<K, Lane<S, A, E>>,
+    waiting: HashMap<Ticket, K>,
+    next_ticket: Ticket,
+    epoch: u64,
+}
+
+impl<K, S, A, E> Default for Lanes<K, S, A, E> {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), waiting: HashMap::new(), next_ticket: 0, epoch: 0 }
+    }
+}
+
+impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
+    /// The log's epoch that this actor has caught up with.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many subjects have something on its way.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// The lane of a subject that has something on its way.
+    pub fn get(&self, key: K) -> Option<&Lane<S, A, E>> {
+        self.lanes.get(&key)
+    }
+
+    /// The lane of a subject, made from its state on disk if it has none.
+    pub fn enter<F>(
+        &mut self,
+        key: K,
+        load: impl FnOnce() -> Result<S, F>,
+    ) -> Result<&mut Lane<S, A, E>, F> {
+        use std::collections::hash_map::Entry;
+        match self.lanes.entry(key) {
+            Entry::Occupied(lane) => Ok(lane.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Lane::new(load()?))),
+        }
+    }
+
+    /// A ticket for an append that is about to be made for a subject.
+    pub fn ticket(&mut self, key: K) -> Ticket {
+        self.next_ticket += 1;
+        self.waiting.insert(self.next_ticket, key);
+        self.next_ticket
+    }
+
+    /// Takes a ticket back whose append was refused at once.
+    pub fn withdraw(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+    }
+
+    /// Takes the events of a ticket out of line, with their subject and its lane. None: they
+    /// failed meanwhile.
+    pub fn confirm(&mut self, ticket: Ticket) -> Option<(K, &mut Lane<S, A, E>, Confirmed<A, E>)> {
+        let key = self.waiting.remove(&ticket)?;
+        let lane = self.lanes.get_mut(&key)?;
+        let confirmed = lane.confirm(ticket)?;
+        Some((key, lane, confirmed))
+    }
+
+    /// Sends what rested on the last confirmation and forgets the lane if nobody is in it.
+    pub fn settle(&mut self, key: K) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.send_ready();
+            if lane.is_empty() {
+                self.lanes.remove(&key);
+            }
+        }
+    }
+
+    /// An append failed. The log fails everything it had waiting with it and starts a new epoch,
+    /// so nothing that is still in a lane will be durable: all of it fails, and what was decided
+    /// on it is forgotten. Says whether this failure is news.
+    pub fn fail(&mut self, ticket: Ticket, epoch: u64, error: impl Fn() -> E) -> bool {
+        if self.waiting.remove(&ticket).is_none() {
+            return false;
+        }
+        self.epoch = self.epoch.max(epoch);
+        self.waiting.clear();
+        for (_, lane) in self.lanes.drain() {
+            lane.fail(&error);
+        }
+        true
+    }
+}

@@ -1,0 +1,25 @@
+//! Who owns what: actors, each a mailbox around a plain engine.
+//!
+//! A [`shard`] owns a slice of users, a [`directory`] slice keeps two commands from deciding about
+//! one identity at once, the [`registry`] owns companies and keys. What is on its way to the disk
+//! waits in a [`lane`]. Others speak to them through [`House`] and see neither addresses nor actix.
+//!
+//! ```text
+//!   accounts --Ask--> shard --append--> log writer --Logged--> shard --> state, answer
+//! ```
+//!
+//! This room must never know HTTP, clear text or keys.
+
+pub mod checkpointer;
+pub mod directory;
+pub mod failure;
+pub mod house;
+pub mod journal;
+pub mod lane;
+pub mod lanes;
+pub mod recovery;
+pub mod registry;
+pub mod shard;
+
+pub use failure::{Failure, Unavailable};
+pub use house::House;

@@ -1,0 +1,251 @@
+//! The registry: the actor that owns companies, API keys, policies, hash profiles and the node's
+//! knowledge of branch keys and lives.
+//!
+//! It is small and wholly in memory. Everybody reads it through [`RegistryWatch`], a snapshot that
+//! is replaced whenever something became durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use tokio::sync::{oneshot, watch};
+
+use crate::events::command::Outcome;
+use crate::events::decide_registry::{RegistryCommand, RegistryRejection, decide_registry};
+use crate::events::event::{ApiKeyIssued, Cause};
+use crate::events::ids::{ApiKeyId, CompanyId};
+use crate::events::record::Fact;
+use crate::events::registry::{CompanyState, RegistryState};
+use crate::log::Committed;
+use crate::state::store::Store;
+
+use super::failure::Unavailable;
+use super::journal::{self, Journal};
+use super::lane::{Reply, send};
+use super::lanes::Lanes;
+use super::shard::{Notify, OnFatal};
+
+/// A command for the registry.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    /// What is asked.
+    pub command: RegistryCommand,
+    /// What is kept of the request.
+    pub cause: Cause,
+    /// Where the answer goes.
+    pub reply: Reply<Outcome, RegistryFailure>,
+}
+
+/// A registry command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryFailure {
+    /// It may not be.
+    #[error(transparent)]
+    Rejected(#[from] RegistryRejection),
+    /// It could not be, now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// What everybody reads: the registry as it is on disk, indexed.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryView {
+    /// The state itself.
+    pub state: RegistryState,
+    keys: HashMap<ApiKeyId, CompanyId>,
+}
+
+impl RegistryView {
+    /// The view of a state.
+    pub fn new(state: RegistryState) -> Self {
+        let owned = |(id, company): (&CompanyId, &CompanyState)| {
+            company.live_keys().map(|key| (key.key, *id)).collect::<Vec<_>>()
+        };
+        let keys = state.companies.iter().flat_map(owned).collect();
+        Self { state, keys }
+    }
+
+    /// A standing API key and its company.
+    pub fn api_key(&self, id: ApiKeyId) -> Option<(&ApiKeyIssued, &CompanyState)> {
+        let company = self.state.companies.get(self.keys.get(&id)?)?;
+        let key = company.keys.get(&id).filter(|key| key.revoked.is_none())?;
+        key.issued.as_ref().map(|cell| (&cell.value, company))
+    }
+}
+
+/// Where the newest view is found.
+pub type RegistryWatch = watch::Receiver<Arc<RegistryView>>;
+
+/// The message in which the log's answer comes back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Logged(journal::Outcome);
+
+/// Asks to answer once everything that the log delivered before is in the store.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Barrier(pub oneshot::Sender<()>);
+
+/// The registry without its mailbox.
+pub struct RegistryEngine {
+    store: Arc<Store>,
+    journal: Journal,
+    state: RegistryState,
+    lanes: Lanes<(), RegistryState, Outcome, RegistryFailure>,
+    published: watch::Sender<Arc<RegistryView>>,
+    notify: Notify,
+    on_fatal: OnFatal,
+}
+
+/// What the registry is made of.
+pub struct RegistryParts {
+    /// Where positions of its events are kept.
+    pub store: Arc<Store>,
+    /// The log, to write to.
+    pub journal: Journal,
+    /// What its events fold to, up to the log's end.
+    pub state: RegistryState,
+    /// Where the views go.
+    pub published: watch::Sender<Arc<RegistryView>>,
+    /// Called when the store cannot follow the log.
+    pub on_fatal: OnFatal,
+}
+
+impl RegistryEngine {
+    /// An engine that hears of its appends through `notify`.
+    pub fn new(parts: RegistryParts, notify: Notify) -> Self {
+        let RegistryParts { store, journal, state, published, on_fatal } = parts;
+        published.send_replace(Arc::new(RegistryView::new(state.clone())));
+        Self { store, journal, state, lanes: Lanes::default(), published, notify, on_fatal }
+    }
+
+    /// Decides a command; the answer comes when what it rests on is durable.
+    pub fn ask(&mut self, ask: Ask) {
+        let Ask { command, cause, reply } = ask;
+        let state = &self.state;
+        let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) else { return };
+        match decide_registry(lane.ahead(), command, self.journal.now(), cause) {
+            Ok((drafts, outcome)) if drafts.is_empty() => lane.answer(Ok(outcome), reply),
+            Ok((drafts, outcome)) => self.append(drafts, outcome, reply),
+            Err(rejection) => lane.answer(Err(rejection.into()), reply),
+        }
+        self.lanes.settle(());
+    }
+
+    fn append(
+        &mut self,
+        drafts: Vec<crate::events::event::Draft>,
+        outcome: Outcome,
+        reply: Reply<Outcome, RegistryFailure>,
+    ) {
+        let ticket = self.lanes.ticket(());
+        let notify = Arc::clone(&self.notify);
+        let done = move |result| notify(journal::Outcome { ticket, result });
+        let epoch = self.lanes.epoch();
+        let taken = self
+            .journal
+            .prepare(drafts)
+            .and_then(|prepared| self.journal.append(epoch, prepared, done));
+        match taken {
+            Ok(facts) => {
+                let state = &self.state;
+                let fold = |state: &mut RegistryState, fact: &Fact| {
+                    state.evolve(fact);
+                };
+                if let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) {
+                    lane.append(ticket, facts, outcome, reply, fold);
+                }
+            }
+            Err(unavailable) => {
+                self.lanes.withdraw(ticket);
+                send(reply, Err(unavailable.into()));
+            }
+        }
+    }
+
+    /// The log says what became of an append.
+    pub fn logged(&mut self, outcome: journal::Outcome) {
+        let journal::Outcome { ticket, result } = outcome;
+        match result {
+            Ok(committed) => self.durable(ticket, &committed),
+            Err(error) => {
+                let (epoch, unavailable) = self.journal.failed(&error);
+                self.lanes.fail(ticket, epoch, || unavailable.into());
+            }
+        }
+    }
+
+    fn durable(&mut self, ticket: u64, committed: &Committed) {
+        let Some(((), lane, confirmed)) = self.lanes.confirm(ticket) else { return };
+        for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
+            fact.reference = placed.reference;
+            lane.durable_mut().evolve(&fact);
+            if let Err(error) = self.store.record_registry(placed.position) {
+                (self.on_fatal)(&error);
+                return send(confirmed.reply, Err(Unavailable::Storage.into()));
+            }
+        }
+        self.state = lane.durable().clone();
+        self.published.send_replace(Arc::new(RegistryView::new(self.state.clone())));
+        send(confirmed.reply, Ok(confirmed.answer));
+        self.lanes.settle(());
+    }
+}
+
+/// The registry's mailbox.
+pub struct Registry {
+    parts: Option<RegistryParts>,
+    engine: Option<RegistryEngine>,
+    mailbox: usize,
+}
+
+impl Registry {
+    /// A registry whose mailbox holds at most `mailbox` messages.
+    pub const fn new(parts: RegistryParts, mailbox: usize) -> Self {
+        Self { parts: Some(parts), engine: None, mailbox }
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the log says of an append must arrive; appends are bounded by its queue"
+    )]
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.mailbox);
+        let address = context.address();
+        let notify: Notify = Arc::new(move |outcome| address.do_send(Logged(outcome)));
+        self.engine = self.parts.take().map(|parts| RegistryEngine::new(parts, notify));
+    }
+}
+
+impl Handler<Ask> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
+        if let Some(engine) = &mut self.engine {
+            engine.ask(ask);
+        }
+    }
+}
+
+impl Handler<Logged> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, logged: Logged, _: &mut Self::Context) {
+        if let Some(engine) = &mut self.engine {
+            engine.logged(logged.0);
+        }
+    }
+}
+
+impl Handler<Barrier> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, barrier: Barrier, _: &mut Self::Context) {
+        barrier.0.send(()).unwrap_or_default();
+    }
+}

@@ -1,0 +1,395 @@
+//! A shard: the actor that owns a slice of users.
+//!
+//! It decides commands, appends what happened, and once that is durable folds it into the state,
+//! writes the state and answers. [`ShardEngine`] does all of it and is tested without actix;
+//! [`Shard`] is its mailbox.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context as ActorContext, Handler, Message};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::events::account::Seen;
+use crate::events::cell::Effect;
+use crate::events::codec;
+use crate::events::command::{Caller, Command, Context, Outcome, Rest};
+use crate::events::decide::{Decision, decide};
+use crate::events::event::{Cause, Event, UserKeyCreated};
+use crate::events::evolve::evolve;
+use crate::events::ids::{UserId, UserKeyId};
+use crate::events::record::{Fact, Header, LogPosition, Subject};
+use crate::events::state::UserState;
+use crate::log::{Committed, LogReader};
+use crate::state::store::Store;
+
+use super::failure::{Failure, Unavailable};
+use super::journal::{self, Journal};
+use super::lane::{Reply, send};
+use super::lanes::Lanes;
+
+/// A command for one user.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    /// The user.
+    pub user: UserId,
+    /// What is asked.
+    pub command: Command,
+    /// Who asks.
+    pub caller: Caller,
+    /// What is kept of the request.
+    pub cause: Cause,
+    /// What the caller must have seen.
+    pub if_seen: Option<Seen>,
+    /// The other users of the account.
+    pub rest: Rest,
+    /// Where the answer goes.
+    pub reply: Reply<Answer, Failure>,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it changed something.
+    pub outcome: Outcome,
+    /// What a reader of this user sees now.
+    pub seen: Seen,
+}
+
+/// Asks for a user's state, as it is on disk.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Read {
+    /// The user.
+    pub user: UserId,
+    /// Where the state goes; none is a user of whom nothing is known.
+    pub reply: Reply<Option<UserState>, Unavailable>,
+}
+
+/// Asks for a user's wrapped keys. They are read from the log: the state does not hold them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReadKeys {
+    /// The user.
+    pub user: UserId,
+    /// Where they go. A key whose body was blanked is left out.
+    pub reply: Reply<Vec<(UserKeyId, UserKeyCreated)>, Unavailable>,
+}
+
+/// Asks for the headers and events of a user, oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReadHistory {
+    /// The user.
+    pub user: UserId,
+    /// Only what lies above this position.
+    pub after: LogPosition,
+    /// At most so many.
+    pub limit: usize,
+    /// Where they go.
+    pub reply: Reply<Vec<Recorded>, Unavailable>,
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Where.
+    pub position: LogPosition,
+    /// Its header.
+    pub header: Header,
+    /// Its content, unless blanked or of a newer version.
+    pub event: Option<Event>,
+}
+
+/// Asks a shard to answer once everything that the log delivered to it before is in the store.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Barrier(pub oneshot::Sender<()>);
+
+/// Asks for a snapshot.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Observe(pub oneshot::Sender<ShardView>);
+
+/// What a shard shows of itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ShardView {
+    /// Users with something on its way to the disk.
+    pub in_flight: usize,
+    /// Commands that recorded something.
+    pub applied: u64,
+    /// Commands refused.
+    pub rejected: u64,
+    /// Commands that could not be carried out.
+    pub unavailable: u64,
+    /// Events that lost against a rival write.
+    pub lost: u64,
+}
+
+/// The message in which the log's answer comes back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Logged(pub journal::Outcome);
+
+/// How an engine hears of what it appended.
+pub type Notify = Arc<dyn Fn(journal::Outcome) + Send + Sync>;
+
+/// What the node does when its state can no longer follow its log: it stops.
+pub type OnFatal = Arc<dyn Fn(&dyn std::fmt::Display) + Send + Sync>;
+
+/// A shard without its mailbox.
+pub struct ShardEngine {
+    store: Arc<Store>,
+    reader: LogReader,
+    journal: Journal,
+    lanes: Lanes<UserId, UserState, Answer, Failure>,
+    waiting_per_user_max: usize,
+    notify: Notify,
+    on_fatal: OnFatal,
+    view: ShardView,
+}
+
+/// What a shard is made of.
+pub struct ShardParts {
+    /// The state.
+    pub store: Arc<Store>,
+    /// The log, to read keys and histories from.
+    pub reader: LogReader,
+    /// The log, to write to.
+    pub journal: Journal,
+    /// Most commands in line for one user.
+    pub waiting_per_user_max: usize,
+    /// Called when the state cannot follow the log.
+    pub on_fatal: OnFatal,
+}
+
+impl ShardEngine {
+    /// An engine that hears of its appends through `notify`.
+    pub fn new(parts: ShardParts, notify: Notify) -> Self {
+        let ShardParts { store, reader, journal, waiting_per_user_max, on_fatal } = parts;
+        let (lanes, view) = (Lanes::default(), ShardView::default());
+        Self { store, reader, journal, lanes, waiting_per_user_max, notify, on_fatal, view }
+    }
+
+    /// Decides a command; the answer comes when what it rests on is durable.
+    pub fn ask(&mut self, ask: Ask) {
+        let Ask { user, command, caller, cause, if_seen, rest, reply } = ask;
+        let lane = match self.lanes.enter(user, || load(&self.store, user)) {
+            Ok(lane) if lane.len() >= self.waiting_per_user_max => {
+                self.view.unavailable += 1;
+                return send(reply, Err(Unavailable::Overloaded.into()));
+            }
+            Ok(lane) => lane,
+            Err(unavailable) => {
+                self.view.unavailable += 1;
+                return send(reply, Err(unavailable.into()));
+            }
+        };
+        let context = Context { now: self.journal.now(), caller, cause, if_seen, rest };
+        match decide(lane.ahead(), user, command, &context) {
+            Ok(Decision { drafts, outcome }) if drafts.is_empty() => {
+                let answer = Answer { outcome, seen: Seen::of(user, lane.ahead()) };
+                lane.answer(Ok(answer), reply);
+            }
+            Ok(decision) => self.append(user, decision, reply),
+            Err(rejection) => {
+                self.view.rejected += 1;
+                lane.answer(Err(rejection.into()), reply);
+            }
+        }
+        self.lanes.settle(user);
+    }
+
+    fn append(&mut self, user: UserId, decision: Decision, reply: Reply<Answer, Failure>) {
+        let ticket = self.lanes.ticket(user);
+        let notify = Arc::clone(&self.notify);
+        let done = move |result| notify(journal::Outcome { ticket, result });
+        let epoch = self.lanes.epoch();
+        let taken = self
+            .journal
+            .prepare(decision.drafts)
+            .and_then(|prepared| self.journal.append(epoch, prepared, done));
+        let facts = match taken {
+            Ok(facts) => facts,
+            Err(unavailable) => {
+                self.view.unavailable += 1;
+                self.lanes.withdraw(ticket);
+                return send(reply, Err(unavailable.into()));
+            }
+        };
+        // What a reader sees is known once it is durable: `logged` fills it in.
+        let answer = Answer { outcome: decision.outcome, seen: Seen::NOTHING };
+        if let Ok(lane) = self.lanes.enter(user, || load(&self.store, user)) {
+            let fold = |state: &mut UserState, fact: &Fact| {
+                evolve(state, user, fact);
+            };
+            lane.append(ticket, facts, answer, reply, fold);
+        }
+    }
+
+    /// The log says what became of an append.
+    pub fn logged(&mut self, outcome: journal::Outcome) {
+        let journal::Outcome { ticket, result } = outcome;
+        match result {
+            Ok(committed) => self.durable(ticket, &committed),
+            Err(error) => {
+                let (epoch, unavailable) = self.journal.failed(&error);
+                if self.lanes.fail(ticket, epoch, || unavailable.into()) {
+                    self.view.unavailable += 1;
+                }
+            }
+        }
+    }
+
+    fn durable(&mut self, ticket: u64, committed: &Committed) {
+        let Some((user, lane, confirmed)) = self.lanes.confirm(ticket) else { return };
+        let before = lane.durable().clone();
+        let mut facts = Vec::with_capacity(confirmed.facts.len());
+        for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
+            fact.reference = placed.reference;
+            if evolve(lane.durable_mut(), user, &fact) == Effect::Lost {
+                self.view.lost += 1;
+            }
+            facts.push((fact, placed.position));
+        }
+        let after = lane.durable();
+        if let Err(error) =
+            self.store.apply(user, Some(&before), after, facts.iter().map(|(fact, at)| (fact, *at)))
+        {
+            // The event is in the log and the state cannot take it: only a restart, which folds
+            // the log anew, brings the two together.
+            (self.on_fatal)(&error);
+            return send(confirmed.reply, Err(Unavailable::Storage.into()));
+        }
+        self.view.applied += 1;
+        let seen = Seen::of(user, after);
+        send(confirmed.reply, Ok(Answer { seen, ..confirmed.answer }));
+        self.lanes.settle(user);
+    }
+
+    /// A user's state as it is on disk.
+    pub fn read(&self, user: UserId) -> Result<Option<UserState>, Unavailable> {
+        match self.lanes.get(user) {
+            Some(lane) => Ok(Some(lane.durable().clone()).filter(|state| !state.is_empty())),
+            None => self.store.user(user).map_err(|error| unreadable(user, &error)),
+        }
+    }
+
+    /// A user's wrapped keys.
+    pub fn read_keys(&self, user: UserId) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
+        let positions = self.store.key_positions(user).map_err(|error| unreadable(user, &error))?;
+        let mut keys = Vec::with_capacity(positions.len());
+        for (id, position) in positions {
+            if let Some(Event::UserKeyCreated(created)) = self.recorded(user, position)?.event {
+                keys.push((id, created));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// A user's events.
+    pub fn read_history(
+        &self,
+        user: UserId,
+        after: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Unavailable> {
+        let unreadable = |error: &dyn std::error::Error| unreadable(user, error);
+        let mut history = Vec::new();
+        for place in self.store.history(user, after) {
+            let (first, last) = place.map_err(|error| unreadable(&error))?;
+            for stored in self.reader.scan(first, None) {
+                let position = stored.map_err(|error| unreadable(&error))?.position;
+                let recorded = self.recorded(user, position)?;
+                if position > after && recorded.header.subject == Subject::User(user) {
+                    history.push(recorded);
+                }
+                if history.len() >= limit {
+                    return Ok(history);
+                }
+                if position >= last {
+                    break;
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    fn recorded(&self, user: UserId, position: LogPosition) -> Result<Recorded, Unavailable> {
+        let record = self.reader.read_at(position).map_err(|error| unreadable(user, &error))?;
+        let (header, fact) =
+            codec::decode_record(&record).map_err(|error| unreadable(user, &error))?;
+        Ok(Recorded { position, header, event: fact.event })
+    }
+
+    /// A snapshot.
+    pub fn view(&self) -> ShardView {
+        ShardView { in_flight: self.lanes.len(), ..self.view.clone() }
+    }
+}
+
+fn load(store: &Store, user: UserId) -> Result<UserState, Unavailable> {
+    let found = store.user(user).map_err(|error| unreadable(user, &error))?;
+    Ok(found.unwrap_or_default())
+}
+
+fn unreadable(user: UserId, error: &dyn std::error::Error) -> Unavailable {
+    tracing::error!(%user, error = %journal::chain(error), "a user cannot be read");
+    Unavailable::Storage
+}
+
+/// A shard's mailbox.
+pub struct Shard {
+    parts: Option<ShardParts>,
+    engine: Option<ShardEngine>,
+    mailbox: usize,
+}
+
+impl Shard {
+    /// A shard whose mailbox holds at most `mailbox` messages.
+    pub const fn new(parts: ShardParts, mailbox: usize) -> Self {
+        Self { parts: Some(parts), engine: None, mailbox }
+    }
+}
+
+impl Actor for Shard {
+    type Context = ActorContext<Self>;
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the log says of an append must arrive; appends are bounded by its queue"
+    )]
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.mailbox);
+        let address = context.address();
+        let notify: Notify = Arc::new(move |outcome| address.do_send(Logged(outcome)));
+        self.engine = self.parts.take().map(|parts| ShardEngine::new(parts, notify));
+    }
+}
+
+/// Declares what a message does with the engine.
+macro_rules! handle {
+    ($message:ty, |$engine:ident, $it:ident| $body:expr) => {
+        impl Handler<$message> for Shard {
+            type Result = ();
+
+            fn handle(&mut self, $it: $message, _: &mut Self::Context) {
+                if let Some($engine) = &mut self.engine {
+                    $body
+                }
+            }
+        }
+    };
+}
+
+handle!(Ask, |engine, ask| engine.ask(ask));
+handle!(Logged, |engine, logged| engine.logged(logged.0));
+handle!(Read, |engine, read| send(read.reply, engine.read(read.user)));
+handle!(ReadKeys, |engine, read| send(read.reply, engine.read_keys(read.user)));
+handle!(ReadHistory, |engine, read| {
+    let found = engine.read_history(read.user, read.after, read.limit);
+    send(read.reply, found);
+});
+handle!(Observe, |engine, observe| drop(observe.0.send(engine.view())));
+handle!(Barrier, |_engine, barrier| barrier.0.send(()).unwrap_or_default());

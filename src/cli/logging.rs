@@ -1,0 +1,16 @@
+//! Where the program's own lines go.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::logging::{LogFormat, LoggingConfig};
+
+/// Sends log lines to standard error as the settings say. Called once.
+pub fn start(config: &LoggingConfig) {
+    let level = config.level.as_str();
+    let filter = EnvFilter::new(format!("warn,jcas={level}"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Json => drop(lines.json().flatten_event(true).try_init()),
+        LogFormat::Text => drop(lines.with_target(false).try_init()),
+    }
+}

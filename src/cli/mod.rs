@@ -1,0 +1,93 @@
+//! The command line: one file a subcommand.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong use. What is asked for goes to standard output, everything
+//! else to standard error.
+
+pub mod check_config;
+pub mod client;
+pub mod init;
+pub mod logging;
+pub mod operator;
+pub mod out;
+pub mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// JCAS, a central authentication service: many companies, one account and one login per person.
+#[derive(Debug, Parser)]
+#[command(name = "jcas", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    /// A settings file; ./jcas.toml is read where none is given and that file exists.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jcas demo                                    see what it does, on sample data
+  jcas serve                                   run a node on ./jcas-data
+  jcas company add shop --country NG,KE        let a company in
+  jcas key issue shop --scopes login,read,write
+  jcas call POST /v1/login '{\"country\":\"NG\",\"email\":\"a@example.com\",\"password\":\"..\"}'
+
+Settings: built-in defaults < --config FILE or ./jcas.toml < JCAS__SECTION__KEY.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Serve,
+    /// Make a new deployment in the data folder.
+    Init,
+    /// Read the settings and name everything that is wrong with them.
+    CheckConfig,
+    /// Print the contract as OpenAPI 3.1.
+    Openapi,
+    /// Companies: add, list, show, policy.
+    Company(operator::CompanyArgs),
+    /// API keys: issue, revoke, list.
+    Key(operator::KeyArgs),
+    /// Hash profiles: how a company computed its hashes.
+    HashProfile(operator::HashProfileArgs),
+    /// Send a company's call.
+    Call(client::CallArgs),
+}
+
+/// Reads the command line, does what it says, and says how it went.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::CheckConfig => return check_config::run(cli.config.as_deref()),
+        Command::Openapi => out::line(crate::http::openapi::OPENAPI),
+        Command::Call(args) => client::run(&args),
+        command => load(cli.config.as_deref()).and_then(|config| with_config(command, &config)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => serve::run(config),
+        Command::Init => init::run(config),
+        Command::Company(args) => operator::company(config, args),
+        Command::Key(args) => operator::key(config, args),
+        Command::HashProfile(args) => operator::hash_profile(config, args),
+        Command::CheckConfig | Command::Openapi | Command::Call(_) => Ok(()),
+    }
+}
+
+fn load(file: Option<&std::path::Path>) -> anyhow::Result<Config> {
+    Ok(Config::load(file, std::env::vars_os())?)
+}

@@ -1,0 +1,67 @@
+//! `jcas serve`: runs a node until it is told to stop.
+
+use crate::app::{Listeners, Node};
+use crate::config::Config;
+
+use super::{logging, out};
+
+/// Runs a node. The first signal stops it softly; the second ends it at once.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    logging::start(&config.logging);
+    let listeners = Listeners::bind(config)?;
+    let metrics = if config.metrics.enabled { Some(metrics()?) } else { None };
+    let system = actix::System::new();
+    system.block_on(async move {
+        let node = Node::start(config, listeners, metrics).await?;
+        announce(&node);
+        run_until_stopped(node).await
+    })
+}
+
+/// Renders what is counted.
+pub(super) type Metrics = Box<dyn Fn() -> String + Send + Sync>;
+
+/// Starts counting.
+pub(super) fn metrics() -> anyhow::Result<Metrics> {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    Ok(Box::new(move || recorder.render()))
+}
+
+fn announce(node: &Node) {
+    let description = node.deployment.description();
+    out::note(&format!(
+        "jcas {} is ready: deployment \"{}\", region \"{}\", node \"{}\"\n\
+         companies: http://{} (plain HTTP: put TLS in front of it)\n\
+         operators: http://{} (token in {})\n\
+         data:      {}",
+        env!("CARGO_PKG_VERSION"),
+        description.deployment.name,
+        description.region,
+        description.node,
+        node.company_address,
+        node.operator_address,
+        node.deployment.folder().join("operator-token").display(),
+        node.deployment.folder().display(),
+    ));
+}
+
+/// Waits for a signal or for the node to give up, then stops it.
+pub(super) async fn run_until_stopped(mut node: Node) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = node.fatal.changed() => {
+            let reason = node.fatal.borrow().clone().unwrap_or_default();
+            anyhow::bail!("the node stopped: {reason}");
+        }
+    }
+    out::note("stopping: calls under way are finished (a second signal ends it at once)");
+    tokio::select! {
+        stopped = node.stop() => Ok(stopped?),
+        _ = terminate.recv() => anyhow::bail!("ended before it had stopped"),
+        _ = interrupt.recv() => anyhow::bail!("ended before it had stopped"),
+    }
+}

@@ -1,0 +1,26 @@
+//! How much may wait at the actors.
+
+use serde::Deserialize;
+
+use super::fault::Review;
+
+/// Section `actors`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActorsConfig {
+    /// Messages that may wait at one shard, 16 to 65 536.
+    pub shard_mailbox: usize,
+    /// Messages that may wait at one slice of the directory, 16 to 65 536.
+    pub directory_mailbox: usize,
+    /// Commands for one user that may wait for durability, 1 to 1024.
+    pub pending_per_user: usize,
+}
+
+impl ActorsConfig {
+    pub(super) fn validate(&self, review: &mut Review<'_>) {
+        let mailbox = 16..=65_536;
+        review.within("actors.shard_mailbox", self.shard_mailbox, &mailbox, "messages");
+        review.within("actors.directory_mailbox", self.directory_mailbox, &mailbox, "messages");
+        review.within("actors.pending_per_user", self.pending_per_user, &(1..=1024), "commands");
+    }
+}

@@ -1,0 +1,166 @@
+//! Why a deployment was not made, opened, locked or read, and what the operator does about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::events::ids::DeploymentId;
+
+/// A deployment could not be made, opened, locked or read.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// There is a deployment here already, and it is never overwritten.
+    #[error(
+        "{} already holds the deployment {name}, node {node}; name another folder",
+        folder.display()
+    )]
+    Exists {
+        /// The folder that was asked for.
+        folder: PathBuf,
+        /// The deployment's name.
+        name: String,
+        /// The node whose folder it is, as `region/node`.
+        node: String,
+    },
+    /// There is something else here, and it is never touched.
+    #[error("{} is not empty; name a folder that is empty or does not exist", folder.display())]
+    NotEmpty {
+        /// The folder that was asked for.
+        folder: PathBuf,
+    },
+    /// There is none here.
+    #[error(
+        "{} holds no deployment; make one with `jcas init`, or name the folder of one",
+        folder.display()
+    )]
+    NoDeployment {
+        /// The folder that was asked for.
+        folder: PathBuf,
+    },
+    /// A key file is gone.
+    #[error(
+        "the key file {} is missing; restore it from a backup or another node, a new one would \
+         not fit",
+        path.display()
+    )]
+    MissingKey {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Others than the owner may read or write a secret.
+    #[error(
+        "{} is open to other users (mode {mode:04o}); take their rights away with \
+         `chmod go-rwx` and consider who may have read it",
+        path.display()
+    )]
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file's content is not what was written into it.
+    #[error("{} is damaged: {reason}; restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The operator token's file holds something else.
+    #[error(
+        "{} does not hold an operator token; delete it, and the next start makes another",
+        path.display()
+    )]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is of a later version of JCAS.
+    #[error(
+        "{} has format {found}, this version of jcas reads up to {known}; start a newer one",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format's version.
+        found: u32,
+        /// The newest one that is known here.
+        known: u32,
+    },
+    /// A key file was brought here from another deployment.
+    #[error(
+        "the key file {} is of deployment {found}, not of {expected}; put this deployment's own \
+         key back",
+        path.display()
+    )]
+    ForeignKey {
+        /// The file.
+        path: PathBuf,
+        /// Whose key it is.
+        found: DeploymentId,
+        /// Whose key it should be.
+        expected: DeploymentId,
+    },
+    /// A key file has another one's name.
+    #[error(
+        "the key file {} holds the {found}, not the {expected}; put each file back in its place",
+        path.display()
+    )]
+    WrongPurpose {
+        /// The file.
+        path: PathBuf,
+        /// What the key in it is for.
+        found: &'static str,
+        /// What it should be for.
+        expected: &'static str,
+    },
+    /// A key is of this deployment but not the one its description names.
+    #[error(
+        "the key file {} does not fit the key that deployment.json names for it; restore both \
+         from one backup of this node",
+        path.display()
+    )]
+    UnfitKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process works in the folder.
+    #[error(
+        "{} is in use by {}; stop it first",
+        folder.display(),
+        holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The other process, if it left its id.
+        holder: Option<u32>,
+    },
+    /// The finished folder could not be given its name.
+    #[error(
+        "{} cannot be replaced in one step; if it is a mount point, name a folder inside it",
+        folder.display()
+    )]
+    NotReplaceable {
+        /// The folder that was asked for.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no randomness to make keys of.
+    #[error("the operating system gave no randomness; no key was made")]
+    Randomness(#[source] getrandom::Error),
+    /// The system refused.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,211 @@
+//! The one map from what went wrong to status, code and problem body (RFC 9457).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::accounts::error::{AccountError, FieldError};
+use crate::actors::Unavailable;
+use crate::events::command::Rejection;
+use crate::events::ids::UserId;
+
+/// Seconds after which an overloaded or read-only node is worth asking again.
+const RETRY_AFTER_S: u64 = 1;
+
+/// Why a call was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The use case says so.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The body is no JSON, or holds a name twice.
+    #[error("{0}")]
+    MalformedJson(String),
+    /// The body is longer than allowed.
+    #[error("the body is longer than {max} bytes")]
+    BodyTooLarge {
+        /// The bound.
+        max: usize,
+    },
+    /// The body is not declared as JSON.
+    #[error("the body must be sent as application/json")]
+    UnsupportedMediaType,
+    /// The API key is missing, unknown, withdrawn or expired.
+    #[error("{0}")]
+    ApiKeyInvalid(&'static str),
+    /// The company's calls must be signed and this one is not.
+    #[error("calls of this company must be signed: {0}")]
+    TokenMissing(&'static str),
+    /// The operator's token is missing or wrong.
+    #[error("the operator token is missing or wrong; it is in the data folder")]
+    OperatorTokenInvalid,
+    /// There is no such resource.
+    #[error("there is no such resource")]
+    NotFound,
+    /// The resource does not have this method.
+    #[error("the resource does not have this method")]
+    MethodNotAllowed,
+    /// Something is wrong that the caller did not cause.
+    #[error("the service failed; nothing of the call was done")]
+    Internal,
+}
+
+/// A problem body.
+#[derive(Debug, Serialize)]
+pub struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ProblemField>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemField {
+    field: String,
+    code: &'static str,
+    detail: String,
+}
+
+impl From<&FieldError> for ProblemField {
+    fn from(error: &FieldError) -> Self {
+        Self { field: error.field.clone(), code: error.code, detail: error.detail.clone() }
+    }
+}
+
+impl ApiError {
+    /// The status and the code. Codes are a closed list; OpenAPI names them.
+    pub fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Account(error) => account_kind(error),
+            Self::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
+            Self::ApiKeyInvalid(_) | Self::OperatorTokenInvalid => {
+                (StatusCode::UNAUTHORIZED, "api_key_invalid")
+            }
+            Self::TokenMissing(_) => (StatusCode::UNAUTHORIZED, "token_missing"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// The problem body for a request.
+    pub fn problem<'a>(&self, request_id: &'a str) -> Problem<'a> {
+        let (status, code) = self.kind();
+        let mut problem = Problem {
+            r#type: format!("urn:jcas:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            code,
+            request_id,
+            errors: Vec::new(),
+            user_id: None,
+            revision: None,
+        };
+        if let Self::Account(error) = self {
+            match error {
+                AccountError::InvalidFields(fields) => {
+                    problem.errors = fields.iter().map(ProblemField::from).collect();
+                }
+                AccountError::IdentityTaken { user } => problem.user_id = *user,
+                AccountError::Rejected(Rejection::RevisionMismatch { current }) => {
+                    problem.revision = Some(current.to_string());
+                }
+                _ => {}
+            }
+        }
+        problem
+    }
+
+    /// How long to wait before trying again, in whole seconds, where that helps.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Account(AccountError::PoolFull { retry_after }) => {
+                Some(retry_after.as_secs().saturating_add(1))
+            }
+            Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_)) => {
+                Some(RETRY_AFTER_S)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
+    match error {
+        AccountError::InvalidFields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields"),
+        AccountError::CountryNotAllowed(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "country_not_allowed")
+        }
+        AccountError::PhoneCountryRequired => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "phone_country_required")
+        }
+        AccountError::UnsupportedHash(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsupported_hash"),
+        AccountError::HashCostOutOfBounds => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "hash_cost_out_of_bounds")
+        }
+        AccountError::PasswordRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "password_refused"),
+        AccountError::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+        AccountError::UserDisabled => (StatusCode::FORBIDDEN, "user_disabled"),
+        AccountError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+        AccountError::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+        AccountError::UserErased => (StatusCode::GONE, "user_erased"),
+        AccountError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+        AccountError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+        AccountError::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
+        AccountError::Rejected(rejection) => rejection_kind(rejection),
+        AccountError::PoolFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        AccountError::HashFailed => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        AccountError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        AccountError::Unavailable(unavailable) => unavailable_kind(*unavailable),
+    }
+}
+
+const fn rejection_kind(rejection: &Rejection) -> (StatusCode, &'static str) {
+    match rejection {
+        Rejection::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+        Rejection::UserErased => (StatusCode::GONE, "user_erased"),
+        Rejection::PolicyDenied { .. } => (StatusCode::FORBIDDEN, "policy_denied"),
+        Rejection::RevisionMismatch { .. } => {
+            (StatusCode::PRECONDITION_FAILED, "revision_mismatch")
+        }
+        Rejection::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
+        Rejection::LastIdentity => (StatusCode::CONFLICT, "last_identity"),
+        Rejection::IdentityNotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Rejection::ProofOutdated => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+        Rejection::TooManyFields { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields"),
+    }
+}
+
+const fn unavailable_kind(unavailable: Unavailable) -> (StatusCode, &'static str) {
+    match unavailable {
+        Unavailable::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        Unavailable::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
+        Unavailable::Storage | Unavailable::NotReady => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// Only the status: the frame writes the body, since it knows the request id.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.kind().0)
+    }
+}

@@ -1,0 +1,108 @@
+//! What is around every call: the request id, the problem body, the count.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+
+use super::error::ApiError;
+
+/// The header a request id comes and goes in.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id taken from a caller, in bytes of printable ASCII.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// The id of a request: the caller's, or one that was made.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The id a request was given by the frame.
+    pub fn of(request: &HttpRequest) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self("-".to_owned()))
+    }
+
+    fn take_or_make(request: &ServiceRequest) -> Self {
+        let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+        let fits = |id: &&str| {
+            !id.is_empty()
+                && id.len() <= REQUEST_ID_BYTES_MAX
+                && id.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        match given.filter(fits) {
+            Some(id) => Self(id.to_owned()),
+            None => {
+                let mut bytes = [0_u8; 12];
+                // Without randomness ids repeat; that is no reason to refuse the call.
+                getrandom::fill(&mut bytes).unwrap_or_default();
+                Self(hex::encode(bytes))
+            }
+        }
+    }
+}
+
+/// Gives the request its id, writes problem bodies, counts and logs the call.
+pub async fn frame<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let id = RequestId::take_or_make(&request);
+    request.extensions_mut().insert(id.clone());
+    let method = request.method().clone();
+    let started = std::time::Instant::now();
+    // Handlers' errors come as responses; the request must not be held while it is routed.
+    let mut response = finish(next.call(request).await?, &id);
+    let route = response.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
+    metrics::counter!(
+        "jcas_http_requests_total",
+        "method" => method.to_string(), "route" => route.clone(), "status" => status.to_string()
+    )
+    .increment(1);
+    metrics::histogram!("jcas_http_request_seconds", "route" => route.clone()).record(seconds);
+    tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");
+    Ok(response)
+}
+
+/// A response that carries an error gets its body.
+fn finish<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    id: &RequestId,
+) -> ServiceResponse<EitherBody<B>> {
+    match response.response().error().map(|error| problem_of(error, id)) {
+        Some(problem) => response.into_response(problem).map_into_right_body(),
+        None => response.map_into_left_body(),
+    }
+}
+
+/// What an error is to a caller: ours as it is, the framework's as the nearest of ours.
+fn problem_of(error: &Error, id: &RequestId) -> HttpResponse {
+    if let Some(known) = error.as_error::<ApiError>() {
+        return problem_response(known, id);
+    }
+    let nearest = match error.as_response_error().status_code() {
+        StatusCode::NOT_FOUND => ApiError::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
+        status if status.is_client_error() => {
+            ApiError::MalformedJson("the request cannot be read".to_owned())
+        }
+        _ => ApiError::Internal,
+    };
+    problem_response(&nearest, id)
+}
+
+fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
+    let mut response = HttpResponse::build(error.kind().0);
+    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+    if let Some(seconds) = error.retry_after_s() {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    response.body(serde_json::to_vec(&error.problem(&id.0)).unwrap_or_default())
+}

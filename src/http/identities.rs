@@ -1,0 +1,88 @@
+//! Identities of a user: claim and release.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use crate::accounts::error::AccountError;
+use crate::events::ids::{Country, IdentityKind};
+
+use super::api::Api;
+use super::body;
+use super::caller::Company;
+use super::error::ApiError;
+use super::users::{country, user_id, written};
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct IdentityBody {
+    value: Option<String>,
+    #[serde(default)]
+    verified: bool,
+    country: Option<Country>,
+}
+
+/// Where an identity is named: user, kind, and the value where it is in the path.
+#[derive(Deserialize)]
+pub struct IdentityPath {
+    id: String,
+    kind: String,
+    value: Option<String>,
+}
+
+/// What may be said of a release: the country a national phone number is read in.
+#[derive(Deserialize)]
+pub struct ReleaseQuery {
+    country: Option<String>,
+}
+
+fn kind_of(path: &IdentityPath) -> Result<IdentityKind, ApiError> {
+    match path.kind.as_str() {
+        "email" => Ok(IdentityKind::Email),
+        "phone" => Ok(IdentityKind::Phone),
+        _ => Err(ApiError::NotFound),
+    }
+}
+
+fn value_of(in_path: Option<&String>, in_body: Option<String>) -> Result<String, ApiError> {
+    let found = in_body.or_else(|| in_path.cloned());
+    found.ok_or_else(|| AccountError::field("value", "required", "the value is missing").into())
+}
+
+/// `PUT /v1/users/{id}/identities/{kind}/{value?}`
+pub async fn claim(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    path: web::Path<IdentityPath>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let kind = kind_of(&path)?;
+    let body: IdentityBody = body::json(&request, payload).await?;
+    let typed = (value_of(path.value.as_ref(), body.value)?, body.country);
+    let accounts = &api.accounts;
+    let user = user_id(&path.id)?;
+    let seen = accounts.claim_identity(company.0, user, kind, typed, body.verified).await?;
+    Ok(written(&api, seen, None))
+}
+
+/// `DELETE /v1/users/{id}/identities/{kind}/{value?}`
+pub async fn release(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    path: web::Path<IdentityPath>,
+    query: web::Query<ReleaseQuery>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let kind = kind_of(&path)?;
+    let body = match path.value {
+        Some(_) => IdentityBody::default(),
+        None => body::json(&request, payload).await?,
+    };
+    let named = query.country.as_deref().map(country).transpose()?;
+    let typed = value_of(path.value.as_ref(), body.value)?;
+    let typed = (typed.as_str(), body.country.or(named));
+    let user = user_id(&path.id)?;
+    let seen = api.accounts.release_identity(&company.0, user, kind, typed).await?;
+    Ok(written(&api, seen, None))
+}

@@ -1,0 +1,64 @@
+//! Logging a user in.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use crate::accounts::error::AccountError;
+use crate::accounts::login::{Login, Who};
+use crate::crypto::secret::Password;
+use crate::events::ids::{Country, IdentityKind, UserId};
+
+use super::api::Api;
+use super::body;
+use super::caller::Company;
+use super::error::ApiError;
+use super::users::GivenPassword;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginBody {
+    country: Country,
+    user_id: Option<UserId>,
+    email: Option<String>,
+    phone: Option<String>,
+    password: GivenPassword,
+    known_revision: Option<String>,
+    /// Checked and kept nowhere.
+    #[serde(rename = "client_ip")]
+    _client_ip: Option<std::net::IpAddr>,
+}
+
+/// `POST /v1/login`
+pub async fn login(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: LoginBody = body::json(&request, payload).await?;
+    let who = match (body.user_id, body.email, body.phone) {
+        (Some(user), None, None) => Who::User(user),
+        (None, Some(email), None) => Who::Identity(IdentityKind::Email, email),
+        (None, None, Some(phone)) => Who::Identity(IdentityKind::Phone, phone),
+        _ => {
+            let detail = "give one of user_id, email and phone";
+            return Err(AccountError::field("user_id", "one_of", detail).into());
+        }
+    };
+    let login = Login {
+        country: body.country,
+        who,
+        password: Password::from(body.password),
+        // A revision that was never given out is one that does not hold.
+        known: body.known_revision.and_then(|text| text.parse().ok()),
+    };
+    let answered = api.accounts.login(company.0, login).await;
+    let result = match &answered {
+        Ok(view) if view.upgraded => "upgraded",
+        Ok(_) => "ok",
+        Err(AccountError::InvalidCredentials) => "refused",
+        Err(_) => "failed",
+    };
+    metrics::counter!("jcas_logins_total", "result" => result).increment(1);
+    Ok(HttpResponse::Ok().json(answered?))
+}

@@ -1,0 +1,192 @@
+//! The second listener: what operators call, with the token of the data folder.
+//!
+//! The command line speaks to it. Its paths are not part of the companies' contract.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::accounts::error::AccountError;
+use crate::accounts::view::rfc3339;
+use crate::events::ids::{ApiKeyId, CompanyId, Country};
+use crate::events::policy::{Policies, Scope, Scopes, Signing};
+use crate::events::registry::CompanyState;
+
+use super::api::Api;
+use super::body;
+use super::caller::Operator;
+use super::error::ApiError;
+use super::hash_profiles::slot_of;
+
+/// The operators' resources.
+pub fn operator_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(super::resource("/operator/companies").route(web::get().to(companies)))
+        .service(
+            super::resource("/operator/companies/{id}")
+                .route(web::get().to(company))
+                .route(web::put().to(put_company)),
+        )
+        .service(
+            super::resource("/operator/companies/{id}/policies").route(web::put().to(put_policies)),
+        )
+        .service(super::resource("/operator/companies/{id}/keys").route(web::post().to(issue_key)))
+        .service(
+            super::resource("/operator/companies/{id}/keys/{key}")
+                .route(web::delete().to(revoke_key)),
+        )
+        .service(
+            super::resource("/operator/companies/{id}/hash-profiles/{country}/{name}")
+                .route(web::put().to(put_hash_profile)),
+        )
+        .service(super::resource("/operator/state").route(web::get().to(state)))
+        .service(super::resource("/health/live").route(web::get().to(super::health::live)))
+        .service(super::resource("/health/ready").route(web::get().to(super::health::ready)))
+        .service(super::resource("/metrics").route(web::get().to(super::health::metrics)))
+        .default_service(web::to(super::not_found));
+}
+
+fn company_id(text: &str) -> Result<CompanyId, ApiError> {
+    text.parse().map_err(|error| AccountError::field("id", "invalid", error).into())
+}
+
+fn show(id: CompanyId, company: &CompanyState) -> Value {
+    let registered = company.registered.as_ref().map(|cell| &cell.value);
+    let keys: Vec<_> = company
+        .live_keys()
+        .map(|key| {
+            json!({
+                "key": key.key,
+                "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
+                "expires_at": key.expires_unix_ms.map(rfc3339),
+            })
+        })
+        .collect();
+    let profiles: Vec<_> = company
+        .profiles
+        .iter()
+        .map(|((country, name), cell)| {
+            json!({ "country": country, "name": name, "profile_id": cell.value })
+        })
+        .collect();
+    json!({
+        "company": id,
+        "countries": company.countries(),
+        "signing": registered.map(|it| it.signing),
+        "policies": company.policies(),
+        "keys": keys,
+        "hash_profiles": profiles,
+    })
+}
+
+async fn companies(api: web::Data<Api>, _: Operator) -> HttpResponse {
+    let registry = api.accounts.house().registry();
+    let all = &registry.state.companies;
+    let shown: Vec<_> = all.iter().map(|(id, company)| show(*id, company)).collect();
+    HttpResponse::Ok().json(json!({ "companies": shown }))
+}
+
+async fn company(
+    api: web::Data<Api>,
+    _: Operator,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let id = company_id(&id)?;
+    let registry = api.accounts.house().registry();
+    let company = registry.state.companies.get(&id);
+    let company = company.ok_or(AccountError::NotFound("the company was"))?;
+    Ok(HttpResponse::Ok().json(show(id, company)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompanyBody {
+    countries: Vec<Country>,
+    signing: Signing,
+}
+
+async fn put_company(
+    api: web::Data<Api>,
+    _: Operator,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: CompanyBody = body::json(&request, payload).await?;
+    let id = company_id(&id)?;
+    let outcome = api.accounts.put_company(id, body.countries, body.signing).await?;
+    Ok(HttpResponse::Ok().json(json!({ "company": id, "outcome": format!("{outcome:?}") })))
+}
+
+async fn put_policies(
+    api: web::Data<Api>,
+    _: Operator,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let policies: Policies = body::json(&request, payload).await?;
+    let id = company_id(&id)?;
+    api.accounts.set_policies(id, policies).await?;
+    Ok(HttpResponse::Ok().json(json!({ "company": id, "policies": policies })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    scopes: Vec<Scope>,
+    expires_in_s: Option<u64>,
+}
+
+async fn issue_key(
+    api: web::Data<Api>,
+    _: Operator,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: KeyBody = body::json(&request, payload).await?;
+    let now = api.accounts.clock().unix_ms();
+    let expires = body.expires_in_s.map(|s| now.saturating_add(s.saturating_mul(1000)));
+    let scopes = Scopes::new(body.scopes);
+    let key = api.accounts.issue_key(company_id(&id)?, scopes, expires).await?;
+    Ok(HttpResponse::Created().json(json!({
+        "key": key.id,
+        "api_key": key.text.as_str(),
+        "expires_at": expires.map(rfc3339),
+    })))
+}
+
+async fn revoke_key(
+    api: web::Data<Api>,
+    _: Operator,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let wrong = |error| AccountError::field("key", "invalid", error);
+    let key: ApiKeyId = path.1.parse().map_err(wrong)?;
+    api.accounts.revoke_key(company_id(&path.0)?, key).await?;
+    Ok(HttpResponse::Ok().json(json!({ "key": key, "revoked": true })))
+}
+
+async fn put_hash_profile(
+    api: web::Data<Api>,
+    _: Operator,
+    request: HttpRequest,
+    path: web::Path<(String, String, String)>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (company, country, name) = path.into_inner();
+    let (slot, name) = slot_of(company_id(&company)?, &(country, name))?;
+    let profile: Value = body::json(&request, payload).await?;
+    let bytes = serde_json::to_vec(&profile).map_err(|_| ApiError::Internal)?;
+    let id = api.accounts.declare_profile(slot, name, &bytes).await?;
+    Ok(HttpResponse::Ok().json(json!({ "profile_id": id })))
+}
+
+async fn state(api: web::Data<Api>, _: Operator) -> Result<HttpResponse, ApiError> {
+    let report = api.operations.state_hash().await.map_err(|error| {
+        tracing::error!(error, "the state hash could not be computed");
+        ApiError::Internal
+    })?;
+    Ok(HttpResponse::Ok().json(report))
+}

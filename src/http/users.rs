@@ -1,0 +1,257 @@
+//! Users: register, find, read, change.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::accounts::error::AccountError;
+use crate::accounts::legacy::GivenHash;
+use crate::accounts::register::Registration;
+use crate::crypto::secret::Password;
+use crate::events::account::Seen;
+use crate::events::command::Outcome;
+use crate::events::ids::{Country, UserId};
+
+use super::api::Api;
+use super::body;
+use super::caller::Company;
+use super::error::ApiError;
+
+/// A password in a body: wiped when dropped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct GivenPassword(String);
+
+impl From<GivenPassword> for Password {
+    fn from(given: GivenPassword) -> Self {
+        Self::new(given.0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisterBody {
+    country: Country,
+    email: Option<String>,
+    phone: Option<String>,
+    #[serde(default)]
+    email_verified: bool,
+    #[serde(default)]
+    phone_verified: bool,
+    password: Option<GivenPassword>,
+    legacy_hash: Option<GivenHash>,
+    #[serde(default)]
+    profile: BTreeMap<String, Value>,
+}
+
+/// `POST /v1/users`
+pub async fn register(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: RegisterBody = body::json(&request, payload).await?;
+    let registration = Registration {
+        country: body.country,
+        email: body.email,
+        phone: body.phone,
+        email_verified: body.email_verified,
+        phone_verified: body.phone_verified,
+        password: body.password.map(Password::from),
+        legacy_hash: body.legacy_hash,
+        profile: body.profile,
+    };
+    let user = api.accounts.register(company.0, registration).await?;
+    let location = format!("/v1/users/{}", user.user_id);
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(user))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookupBody {
+    country: Option<Country>,
+    email: Option<String>,
+    phone: Option<String>,
+}
+
+/// `POST /v1/users/lookup`
+pub async fn lookup(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: LookupBody = body::json(&request, payload).await?;
+    let (email, phone) = (body.email.as_deref(), body.phone.as_deref());
+    let found = api.accounts.lookup(&company.0, email, phone, body.country).await?;
+    Ok(HttpResponse::Ok().json(found))
+}
+
+/// `GET /v1/users/{id}`
+pub async fn get(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(etag_of);
+    let (seen, user) = api.accounts.get(&company.0, user_id(&id)?, known).await?;
+    let mut response = match user {
+        Some(user) => HttpResponse::Ok().json(user),
+        None => HttpResponse::NotModified().finish(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&format!("\"{seen}\"")) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    Ok(response)
+}
+
+fn etag_of(value: &HeaderValue) -> Option<Seen> {
+    value.to_str().ok()?.trim().trim_start_matches("W/").trim_matches('"').parse().ok()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchBody {
+    profile: BTreeMap<String, Value>,
+    if_revision: Option<String>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
+}
+
+/// How many nodes a write waits for. A node alone has nobody to wait for: the word is checked and
+/// nothing follows from it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Replicate {
+    Region,
+    All,
+    None,
+}
+
+/// Who has a write.
+#[derive(Serialize)]
+struct Replication {
+    have: Vec<String>,
+    pending: Vec<String>,
+}
+
+/// What a write answers.
+#[derive(Serialize)]
+struct Written {
+    revision: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    replication: Replication,
+}
+
+/// The answer to a write.
+pub(super) fn written(api: &Api, seen: Seen, outcome: Option<Outcome>) -> HttpResponse {
+    let verdict = outcome.map(|outcome| match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Older => "older",
+        Outcome::Unchanged => "unchanged",
+    });
+    let replication = Replication { have: vec![api.region.to_string()], pending: Vec::new() };
+    HttpResponse::Ok().json(Written { revision: seen.to_string(), verdict, replication })
+}
+
+/// `PATCH /v1/users/{id}`
+pub async fn patch(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: PatchBody = body::json(&request, payload).await?;
+    let if_seen = body.if_revision.as_deref().map(revision).transpose()?;
+    let accounts = &api.accounts;
+    let seen = accounts.update_profile(&company.0, user_id(&id)?, &body.profile, if_seen).await?;
+    Ok(written(&api, seen, None))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PasswordBody {
+    password: GivenPassword,
+    current_password: Option<GivenPassword>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
+}
+
+/// `PUT /v1/users/{id}/password`
+pub async fn password(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: PasswordBody = body::json(&request, payload).await?;
+    let (new, current) = (body.password.into(), body.current_password.map(Password::from));
+    let seen = api.accounts.set_password(&company.0, user_id(&id)?, new, current).await?;
+    Ok(written(&api, seen, None))
+}
+
+/// `PUT /v1/users/{id}/legacy-hashes/{country}`
+pub async fn legacy_hash(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let given: GivenHash = body::json(&request, payload).await?;
+    let (user, country) = (user_id(&path.0)?, country(&path.1)?);
+    let added = api.accounts.add_legacy_hash(&company.0, user, country, given).await?;
+    Ok(written(&api, added.0, Some(added.1)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusBody {
+    status: StatusWord,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StatusWord {
+    Active,
+    Disabled,
+}
+
+/// `PUT /v1/users/{id}/status`
+pub async fn status(
+    api: web::Data<Api>,
+    company: Company,
+    request: HttpRequest,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body: StatusBody = body::json(&request, payload).await?;
+    let active = matches!(body.status, StatusWord::Active);
+    let seen = api.accounts.set_status(&company.0, user_id(&id)?, active).await?;
+    Ok(written(&api, seen, None))
+}
+
+/// The user a path names. What is no UUID is nobody.
+pub(super) fn user_id(text: &str) -> Result<UserId, ApiError> {
+    text.parse().map_err(|_| AccountError::UserNotFound.into())
+}
+
+/// A country in a path or query.
+pub(super) fn country(text: &str) -> Result<Country, ApiError> {
+    text.parse().map_err(|error| AccountError::field("country", "invalid", error).into())
+}
+
+/// A revision in a body.
+pub(super) fn revision(text: &str) -> Result<Seen, ApiError> {
+    text.parse().map_err(|error| AccountError::field("if_revision", "invalid", error).into())
+}

@@ -1,0 +1,140 @@
+//! Writes selected records to one file, which is read like a segment.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::events::codec;
+use crate::events::record::{Header, LogPosition};
+use crate::events::stamp::Revision;
+use crate::files::{FileHandle, Files};
+
+use super::chain::Vector;
+use super::error::LogError;
+use super::frame::{COMMIT_BYTES, Commit, Cover, FRAME_BYTES_MAX, push_record};
+use super::head::{FileKind, encode};
+use super::reader::{LogReader, StoredRecord};
+
+/// About how many bytes lie between two commit frames of an export.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Longest export, in bytes: positions are 32-bit offsets.
+const EXPORT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024 - 1;
+
+/// What an export holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ExportReport {
+    /// Records written.
+    pub records: u64,
+    /// Of these, how many without a body.
+    pub blanked: u64,
+    /// The file's length.
+    pub bytes: u64,
+}
+
+/// Writes the records of `reader` between two positions that `select` takes to the file `path`,
+/// with the bodies that `keep_body` wants. Replaces a file of that name once all is durable. A
+/// file holds 4 GiB at most.
+pub fn export(
+    files: &Arc<dyn Files>,
+    path: &Path,
+    reader: &LogReader,
+    (from, to): (LogPosition, Option<LogPosition>),
+    select: &mut dyn FnMut(&Header) -> bool,
+    keep_body: &mut dyn FnMut(&Header) -> bool,
+) -> Result<ExportReport, LogError> {
+    let unborn = path.with_extension("new");
+    if let Err(source) = files.remove(&unborn)
+        && source.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(LogError::io("remove", &unborn)(source));
+    }
+    let file = files.open(&unborn, true).map_err(LogError::io("create", &unborn))?;
+    let mut sink = Sink::new(file, &unborn, reader);
+    let written = reader
+        .scan(from, to)
+        .try_for_each(|stored| sink.take(&stored?, select, keep_body))
+        .and_then(|()| sink.finish());
+    if let Err(error) = written {
+        // A leftover does no harm; the error above is the one that matters.
+        let _ = files.remove(&unborn);
+        return Err(error);
+    }
+    files.rename(&unborn, path).map_err(LogError::io("rename", &unborn))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    files.sync_folder(folder).map_err(LogError::io("sync", folder))?;
+    Ok(sink.report)
+}
+
+/// The file in the making.
+struct Sink<'a> {
+    file: Arc<dyn FileHandle>,
+    path: &'a Path,
+    reader: &'a LogReader,
+    buffer: Vec<u8>,
+    /// Where the batch starts within the buffer: behind the head in the first one.
+    batch_at: usize,
+    cover: Cover,
+    report: ExportReport,
+}
+
+impl<'a> Sink<'a> {
+    fn new(file: Arc<dyn FileHandle>, path: &'a Path, reader: &'a LogReader) -> Self {
+        let (kind, deployment) = (FileKind::Export, reader.deployment());
+        let buffer = encode(kind, deployment, 1, 0, Revision::ZERO, &Vector::new());
+        let batch_at = buffer.len();
+        let (cover, report) = (Cover::default(), ExportReport::default());
+        Self { file, path, reader, buffer, batch_at, cover, report }
+    }
+
+    fn take(
+        &mut self,
+        stored: &StoredRecord,
+        select: &mut dyn FnMut(&Header) -> bool,
+        keep_body: &mut dyn FnMut(&Header) -> bool,
+    ) -> Result<(), LogError> {
+        let StoredRecord { position, record, .. } = stored;
+        let header = codec::decode_header(&record.header)
+            .map_err(|source| LogError::Header { position: *position, source })?;
+        if !select(&header) {
+            return Ok(());
+        }
+        let body = record.body.as_deref().filter(|_| keep_body(&header));
+        push_record(&mut self.buffer, &mut self.cover, &record.header, body)
+            .map_err(|fault| super::record_at::damage(self.path, *position, fault))?;
+        self.report.records += 1;
+        self.report.blanked += u64::from(body.is_none());
+        if self.buffer.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes the batch with its commit frame.
+    fn flush(&mut self) -> Result<(), LogError> {
+        let start = self.report.bytes;
+        if self.cover.records > 0 {
+            let at = |len: usize| {
+                let offset = start.saturating_add(len as u64);
+                LogPosition::new(1, u32::try_from(offset).unwrap_or(u32::MAX))
+            };
+            let (previous, end) =
+                (at(self.batch_at), at(self.buffer.len() + COMMIT_BYTES as usize));
+            let commit = Commit { previous, end, cover: self.cover };
+            commit.push(self.reader.deployment(), &mut self.buffer);
+        }
+        let end = start.saturating_add(self.buffer.len() as u64);
+        if end.saturating_add(2 * FRAME_BYTES_MAX as u64) > EXPORT_BYTES_MAX {
+            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(LogError::io("write 4 GiB to", self.path)(source));
+        }
+        self.file.write_all_at(&self.buffer, start).map_err(LogError::io("write", self.path))?;
+        self.report.bytes = end;
+        self.buffer.clear();
+        self.batch_at = 0;
+        self.cover = Cover::default();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        self.file.sync_data().map_err(LogError::io("sync", self.path))
+    }
+}

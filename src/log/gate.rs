@@ -1,0 +1,170 @@
+//! The queue in front of the writer: what is let in, in which epoch, and how much of it.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::files::Files;
+
+use super::batch::{Append, AppendRefused, Batch, Done, Refusal};
+use super::lock;
+use super::open::LogOptions;
+use super::space::{LogStatus, SpaceGuard};
+
+/// An append that was let in.
+pub(super) struct Waiting {
+    pub(super) batch: Batch,
+    pub(super) done: Done,
+    bytes: usize,
+}
+
+/// The queue and what decides whether something may join it.
+pub(super) struct Gate {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    options: LogOptions,
+    inner: Mutex<Inner>,
+    ready: Condvar,
+}
+
+struct Inner {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    epoch: u64,
+    space: SpaceGuard,
+    /// No more is let in; what waits is still written.
+    closed: bool,
+    /// The writer is gone for good.
+    stopped: bool,
+}
+
+/// How the queue is.
+pub(super) struct GateState {
+    pub(super) status: LogStatus,
+    pub(super) epoch: u64,
+    pub(super) appends: usize,
+    pub(super) bytes: usize,
+}
+
+impl Gate {
+    pub(super) fn new(files: Arc<dyn Files>, folder: PathBuf, options: LogOptions) -> Self {
+        let inner = Inner {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            epoch: 0,
+            space: SpaceGuard::new(options.warn_percent, options.stop_percent),
+            closed: false,
+            stopped: false,
+        };
+        Self { files, folder, options, inner: Mutex::new(inner), ready: Condvar::new() }
+    }
+
+    /// Lets an append in, or hands it back.
+    pub(super) fn admit(&self, append: Append) -> Result<(), AppendRefused> {
+        let bytes = append.batch.bytes_about();
+        let mut inner = lock(&self.inner);
+        if let Err(reason) = self.check(&mut inner, &append, bytes) {
+            return Err(AppendRefused { reason, append });
+        }
+        let Append { epoch: _, batch, done } = append;
+        inner.bytes = inner.bytes.saturating_add(bytes);
+        inner.waiting.push_back(Waiting { batch, done, bytes });
+        drop(inner);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    fn check(&self, inner: &mut Inner, append: &Append, bytes: usize) -> Result<(), Refusal> {
+        if inner.stopped || inner.closed {
+            return Err(Refusal::Stopped);
+        }
+        if append.epoch != inner.epoch {
+            return Err(Refusal::Stale { epoch: inner.epoch });
+        }
+        let max = self.options.queue_bytes;
+        if bytes > max {
+            return Err(Refusal::TooLarge { bytes, max });
+        }
+        let full = inner.bytes.saturating_add(bytes) > max;
+        if full || inner.waiting.len() >= self.options.queue_appends {
+            return Err(Refusal::Busy);
+        }
+        // What writes nothing needs no space.
+        if append.batch.is_empty() {
+            return Ok(());
+        }
+        self.look_at_space(inner);
+        match inner.space.status() {
+            LogStatus::ReadOnly { reason } => Err(Refusal::ReadOnly(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at the device when it is time: on attempts to append and on questions about the
+    /// status, so that no thread of its own is needed for it.
+    fn look_at_space(&self, inner: &mut Inner) {
+        let now = (self.options.clock)();
+        if inner.space.is_due(now) {
+            inner.space.observe(now, self.files.space(&self.folder).ok());
+        }
+    }
+
+    /// Takes what waits, up to about `bytes_max`, in order; waits for something. None when the
+    /// gate was closed and nothing is left.
+    pub(super) fn take(&self, bytes_max: usize) -> Option<Vec<Waiting>> {
+        let mut inner = lock(&self.inner);
+        while inner.waiting.is_empty() {
+            if inner.closed || inner.stopped {
+                return None;
+            }
+            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut taken = Vec::with_capacity(inner.waiting.len());
+        let mut bytes = 0_usize;
+        while let Some(next) = inner.waiting.pop_front() {
+            bytes = bytes.saturating_add(next.bytes);
+            if bytes > bytes_max && !taken.is_empty() {
+                inner.waiting.push_front(next);
+                break;
+            }
+            inner.bytes = inner.bytes.saturating_sub(next.bytes);
+            taken.push(next);
+        }
+        Some(taken)
+    }
+
+    /// Raises the epoch and hands out everything that waits: it was decided on what failed.
+    pub(super) fn raise_epoch(&self, disk_full: bool) -> (u64, VecDeque<Waiting>) {
+        let mut inner = lock(&self.inner);
+        if disk_full {
+            inner.space.filled((self.options.clock)());
+        }
+        inner.epoch = inner.epoch.saturating_add(1);
+        inner.bytes = 0;
+        (inner.epoch, std::mem::take(&mut inner.waiting))
+    }
+
+    /// Lets nothing in any more, for ever, and hands out what waits.
+    pub(super) fn stop(&self) -> VecDeque<Waiting> {
+        let mut inner = lock(&self.inner);
+        inner.stopped = true;
+        inner.bytes = 0;
+        self.ready.notify_all();
+        std::mem::take(&mut inner.waiting)
+    }
+
+    /// Lets nothing in any more; what waits is still written.
+    pub(super) fn close(&self) {
+        lock(&self.inner).closed = true;
+        self.ready.notify_all();
+    }
+
+    /// How the queue is now.
+    pub(super) fn state(&self) -> GateState {
+        let mut inner = lock(&self.inner);
+        self.look_at_space(&mut inner);
+        let status = if inner.stopped { LogStatus::Stopped } else { inner.space.status() };
+        let (appends, bytes) = (inner.waiting.len(), inner.bytes);
+        GateState { status, epoch: inner.epoch, appends, bytes }
+    }
+}

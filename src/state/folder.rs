@@ -1,0 +1,285 @@
+//! The state folder: which folder of trees counts, and how another one takes its place.
+//!
+//! ```text
+//! state/lock           held by the process that uses the folder
+//! state/checkpoint     names the folder that counts (see `checkpoint`)
+//! state/sled-00000003  that folder
+//! state/sled-00000004  one being rebuilt: counts once the checkpoint names it
+//! ```
+//!
+//! A crash before the checkpoint is replaced leaves the old folder, after it the new one; what no
+//! checkpoint names is removed at the next chance.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::files::Files;
+
+use super::checkpoint::{self, Checkpoint, Generation, Reading};
+use super::error::StateError;
+use super::kv::Kv;
+use super::plan::{LogBounds, Plan, plan};
+use super::sled_kv::SledKv;
+
+const LOCK: &str = "lock";
+const PREFIX: &str = "sled-";
+
+/// A state folder, locked for this process as long as this lives.
+pub struct StateFolder {
+    path: PathBuf,
+    files: Arc<dyn Files>,
+    cache_bytes: u64,
+    /// Unlocked when it is dropped.
+    _lock: File,
+}
+
+/// What a start has to work on.
+#[derive(Debug)]
+#[must_use]
+pub struct Started {
+    /// The trees: those that count, or empty ones in a new folder when the plan is to rebuild.
+    pub kv: SledKv,
+    /// The folder they are in: what the next checkpoint names.
+    pub generation: Generation,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Why the trees that counted did not open, if they did not.
+    pub refused: Option<StateError>,
+}
+
+impl StateFolder {
+    /// Opens a state folder, which is made if it is not there, and locks it.
+    pub fn open(path: &Path, files: Arc<dyn Files>, cache_bytes: u64) -> Result<Self, StateError> {
+        files.create_folder(path).map_err(StateError::file("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::options().write(true).create(true).truncate(false).open(&lock_path);
+        let lock = lock.map_err(StateError::file("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::InUse { folder: path.into() }),
+            Err(TryLockError::Error(error)) => {
+                return Err(StateError::file("lock", lock_path)(error));
+            }
+        }
+        Ok(Self { path: path.into(), files, cache_bytes, _lock: lock })
+    }
+
+    /// Opens the trees that count, or makes new ones to rebuild into. Folders that no checkpoint
+    /// names are removed first, those that do not open are kept until the rebuild is done.
+    pub fn start(&self, log: LogBounds) -> Result<Started, StateError> {
+        let reading = checkpoint::read(&*self.files, &self.path)?;
+        let named = match reading {
+            Reading::Valid(checkpoint) => Some(checkpoint.generation),
+            _ => None,
+        };
+        self.remove_all_but(named)?;
+        let mut refused = None;
+        if let Plan::Open { checkpoint: Checkpoint { generation, .. }, .. } =
+            plan(&reading, log, None)
+        {
+            match self.open_trees(generation) {
+                Ok(kv) => {
+                    let plan = plan(&reading, log, Some(true));
+                    return Ok(Started { kv, generation, plan, refused });
+                }
+                Err(error @ StateError::DoesNotOpen { .. }) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let plan = plan(&reading, log, Some(false));
+        let (kv, generation) = self.begin_rebuild()?;
+        Ok(Started { kv, generation, plan, refused })
+    }
+
+    /// Makes empty trees in a new folder, beside the one that counts.
+    pub fn begin_rebuild(&self) -> Result<(SledKv, Generation), StateError> {
+        let newest = self.folders()?.into_iter().map(|(generation, _)| generation).max();
+        let generation = Generation(newest.map_or(1, |Generation(number)| number + 1));
+        let kv = SledKv::open(&self.trees(generation), self.cache_bytes)?;
+        self.files.sync_folder(&self.path).map_err(StateError::file("sync", &self.path))?;
+        Ok((kv, generation))
+    }
+
+    /// Takes a checkpoint of trees. When they are rebuilt ones, this makes them count.
+    pub fn take_checkpoint(&self, kv: &dyn Kv, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        checkpoint::take_checkpoint(kv, &*self.files, &self.path, checkpoint)
+    }
+
+    /// Removes every folder of trees but one. Call it once nobody uses the old trees any more.
+    pub fn remove_all_but(&self, kept: Option<Generation>) -> Result<(), StateError> {
+        for (generation, path) in self.folders()? {
+            if Some(generation) != kept {
+                fs::remove_dir_all(&path).map_err(StateError::file("remove", path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk of the trees of one generation: old values count until sled cleans them away.
+    pub fn bytes_on_disk(&self, generation: Generation) -> Result<u64, StateError> {
+        let path = self.trees(generation).join("db");
+        let found = fs::metadata(&path).map_err(StateError::file("measure", path))?;
+        Ok(found.len())
+    }
+
+    fn open_trees(&self, generation: Generation) -> Result<SledKv, StateError> {
+        let folder = self.trees(generation);
+        if folder.join("db").exists() {
+            return SledKv::open(&folder, self.cache_bytes);
+        }
+        // Sled would make empty trees there and call them opened.
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        Err(StateError::DoesNotOpen { folder, source: missing.into() })
+    }
+
+    fn trees(&self, Generation(number): Generation) -> PathBuf {
+        self.path.join(format!("{PREFIX}{number:08}"))
+    }
+
+    fn folders(&self) -> Result<Vec<(Generation, PathBuf)>, StateError> {
+        let mut folders = Vec::new();
+        let entries = fs::read_dir(&self.path).map_err(StateError::file("list", &self.path))?;
+        for entry in entries {
+            let path = entry.map_err(StateError::file("list", &self.path))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
+            folders.extend(number.map(|number| (Generation(number), path)));
+        }
+        Ok(folders)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::record::LogPosition;
+    use crate::files::Disk;
+    use crate::state::fixtures::{DEPLOYMENT, checkpoint};
+    use crate::state::kv::Tree;
+    use crate::state::plan::Reason;
+
+    const LOG: LogBounds = LogBounds { deployment: DEPLOYMENT, end: LogPosition::new(9, 0) };
+    const CACHE: u64 = 8 << 20;
+
+    fn open(path: &Path) -> StateFolder {
+        StateFolder::open(path, Arc::new(Disk), CACHE).unwrap()
+    }
+
+    /// A folder whose generation 1 counts and holds `1`.
+    fn first(path: &Path) {
+        let folder = open(path);
+        let started = folder.start(LOG).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::NoCheckpoint });
+        assert_eq!(started.generation, Generation(1));
+        started.kv.insert(Tree::Users, b"which", b"1").unwrap();
+        folder.take_checkpoint(&started.kv, &checkpoint(1)).unwrap();
+    }
+
+    fn which(started: &Started) -> Option<Box<[u8]>> {
+        started.kv.get(Tree::Users, b"which").unwrap()
+    }
+
+    fn generations(folder: &StateFolder) -> Vec<Generation> {
+        let mut found: Vec<_> = folder.folders().unwrap().into_iter().map(|it| it.0).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out() {
+        let path = tempfile::tempdir().unwrap();
+        let _first = open(path.path());
+        let second = StateFolder::open(path.path(), Arc::new(Disk), CACHE);
+        assert!(matches!(second, Err(StateError::InUse { .. })));
+    }
+
+    #[test]
+    fn what_counts_is_opened_again() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        let started = open(path.path()).start(LOG).unwrap();
+        let replay_from = checkpoint(1).applied_below;
+        assert_eq!(started.plan, Plan::Open { checkpoint: checkpoint(1), replay_from });
+        assert_eq!(which(&started).as_deref(), Some(b"1".as_slice()));
+    }
+
+    #[test]
+    fn a_rebuild_that_crashed_before_the_swap_leaves_the_old_trees() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        {
+            let (kv, generation) = open(path.path()).begin_rebuild().unwrap();
+            assert_eq!(generation, Generation(2));
+            kv.insert(Tree::Users, b"which", b"2").unwrap();
+            kv.flush().unwrap();
+        }
+        let folder = open(path.path());
+        let started = folder.start(LOG).unwrap();
+        assert_eq!(which(&started).as_deref(), Some(b"1".as_slice()));
+        assert_eq!(generations(&folder), [Generation(1)], "the half-built one is removed");
+    }
+
+    #[test]
+    fn a_rebuild_that_crashed_after_the_swap_leaves_the_new_trees() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        {
+            let folder = open(path.path());
+            let (kv, _) = folder.begin_rebuild().unwrap();
+            kv.insert(Tree::Users, b"which", b"2").unwrap();
+            folder.take_checkpoint(&kv, &checkpoint(2)).unwrap();
+            assert_eq!(generations(&folder), [Generation(1), Generation(2)]);
+        }
+        let folder = open(path.path());
+        let started = folder.start(LOG).unwrap();
+        assert_eq!(which(&started).as_deref(), Some(b"2".as_slice()));
+        assert_eq!(generations(&folder), [Generation(2)], "the old one is removed");
+    }
+
+    #[test]
+    fn trees_that_do_not_open_are_rebuilt_beside_the_old_ones() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        let old = path.path().join("sled-00000001");
+        fs::write(old.join("snap.7FFFFFFFFFFFFFFF"), b"torn").unwrap();
+        let folder = open(path.path());
+        let started = folder.start(LOG).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::DoesNotOpen });
+        assert!(matches!(started.refused, Some(StateError::DoesNotOpen { .. })));
+        assert_eq!(started.generation, Generation(2));
+        assert_eq!(which(&started), None);
+        folder.take_checkpoint(&started.kv, &checkpoint(2)).unwrap();
+        folder.remove_all_but(Some(started.generation)).unwrap();
+        assert!(!old.exists());
+    }
+
+    #[test]
+    fn trees_that_are_gone_are_not_taken_for_empty_ones() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        fs::remove_dir_all(path.path().join("sled-00000001")).unwrap();
+        let started = open(path.path()).start(LOG).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::DoesNotOpen });
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_means_a_rebuild_from_nothing() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        fs::write(path.path().join("checkpoint"), b"JCASCKPT and then nothing").unwrap();
+        let started = open(path.path()).start(LOG).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::CheckpointDamaged });
+        assert_eq!(which(&started), None);
+    }
+
+    #[test]
+    fn a_cut_log_means_a_rebuild() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        let cut = LogBounds { end: LogPosition::START, ..LOG };
+        let started = open(path.path()).start(cut).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::BeyondLog });
+        assert_eq!(started.generation, Generation(2));
+    }
+}

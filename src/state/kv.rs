@@ -1,0 +1,64 @@
+//! A few named trees of keys and values: all the state asks of its storage.
+//!
+//! The real one is `sled_kv`. The crash tests put one in its place that keeps any subset of what
+//! was written since the last flush, which is the whole promise: inserts are single, unordered
+//! against each other on disk, and durable only after a flush.
+
+use super::error::StateError;
+
+/// The trees. Few on purpose: each costs a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tree {
+    /// Users by id.
+    Users,
+    /// Who claims an identity: blind index and user id.
+    Claims,
+    /// Where the log holds the users' keys: user id and key id.
+    Keys,
+    /// Where the log holds what the registry folds from.
+    Registry,
+    /// Where the log holds the events of each command on a user: user id and first position, and
+    /// the last one.
+    History,
+}
+
+impl Tree {
+    /// Every tree.
+    pub const ALL: [Self; 5] =
+        [Self::Users, Self::Claims, Self::Keys, Self::Registry, Self::History];
+
+    /// Its name on disk. Never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Claims => "claims",
+            Self::Keys => "keys",
+            Self::Registry => "registry",
+            Self::History => "history",
+        }
+    }
+}
+
+/// A key and its value.
+pub type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// Pairs in the order of their keys, read as they are taken.
+pub type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StateError>> + 'a>;
+
+/// Trees of keys and values.
+pub trait Kv: Send + Sync {
+    /// The value at a key.
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Box<[u8]>>, StateError>;
+
+    /// Writes a value. It is seen at once and durable after the next flush.
+    fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError>;
+
+    /// Removes a key, whether or not it is there.
+    fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError>;
+
+    /// Every pair whose key starts with `prefix`.
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_>;
+
+    /// Waits until everything written before survives a loss of power.
+    fn flush(&self) -> Result<(), StateError>;
+}

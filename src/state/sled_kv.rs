@@ -1,0 +1,274 @@
+//! The trees in sled 0.34: the only file that knows it.
+//!
+//! Every rule here was paid for (docs/adr): never `flush_async`, no batches, no transactions;
+//! `flush` alone survives a kill but not a loss of power; a left-over `snap.*.generating` bars
+//! every later open; damaged files make it panic. So every call runs behind a guard, and a folder
+//! that does not open is rebuilt by the caller.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::{StateError, StorePanicked};
+use super::kv::{Kv, Pairs, Tree};
+
+/// Bytes of sled's page cache. Resident memory can reach several times that.
+pub const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// How often sled's own thread writes its buffers out and cleans segments, in milliseconds.
+///
+/// Durability does not rest on it. It cannot be off, since nothing else cleans segments.
+const BACKGROUND_FLUSH_MS: u64 = 500;
+
+/// The file in a sled folder that holds its pages.
+const PAGES_FILE: &str = "db";
+
+/// The folder in a sled folder that holds what is too long for a page.
+const BLOBS_FOLDER: &str = "blobs";
+
+/// Trees in a sled folder.
+pub struct SledKv {
+    trees: [sled::Tree; 5],
+    db: sled::Db,
+    /// A second descriptor on the pages, for the fdatasync that sled's flush leaves out.
+    pages: File,
+    /// Where sled puts values too long for its pages, a file each, which it never syncs.
+    blobs: PathBuf,
+    /// The blobs that were synced. Locked by the one thread that flushes.
+    synced: Mutex<HashSet<OsString>>,
+}
+
+impl SledKv {
+    /// Opens the trees in `folder`, which is made if it is not there. The caller holds the lock
+    /// of the state folder above it.
+    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
+        let does_not_open = |source| StateError::DoesNotOpen { folder: folder.into(), source };
+        remove_unfinished_snapshots(folder)?;
+        let opened = guarded(|| {
+            let config = sled::Config::new()
+                .path(folder)
+                .cache_capacity(cache_bytes)
+                .flush_every_ms(Some(BACKGROUND_FLUSH_MS));
+            let db = config.open()?;
+            let [users, claims, keys, registry, history] =
+                Tree::ALL.map(|tree| db.open_tree(tree.name()));
+            Ok((db, [users?, claims?, keys?, registry?, history?]))
+        });
+        let (db, trees) = opened.map_err(does_not_open)?;
+        let path = folder.join(PAGES_FILE);
+        let pages = File::open(&path).map_err(StateError::file("open", path))?;
+        sync_folder(folder)?;
+        let blobs = folder.join(BLOBS_FOLDER);
+        Ok(Self { trees, db, pages, blobs, synced: Mutex::default() })
+    }
+
+    /// Syncs the blobs written since the last time: a page that names a lost one cannot be read.
+    fn sync_blobs(&self, synced: &mut HashSet<OsString>) -> Result<(), StateError> {
+        let listed = || -> io::Result<HashSet<OsString>> {
+            fs::read_dir(&self.blobs)?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        let there = listed().map_err(StateError::file("list", &self.blobs))?;
+        let mut new = there.difference(synced).peekable();
+        let any = new.peek().is_some();
+        for name in new {
+            let path = self.blobs.join(name);
+            match File::open(&path).and_then(|blob| blob.sync_data()) {
+                // Sled has removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => done.map_err(StateError::file("sync", path))?,
+            }
+        }
+        *synced = there;
+        if any { sync_folder(&self.blobs) } else { Ok(()) }
+    }
+
+    const fn tree(&self, tree: Tree) -> &sled::Tree {
+        let [users, claims, keys, registry, history] = &self.trees;
+        match tree {
+            Tree::Users => users,
+            Tree::Claims => claims,
+            Tree::Keys => keys,
+            Tree::Registry => registry,
+            Tree::History => history,
+        }
+    }
+}
+
+impl Kv for SledKv {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Box<[u8]>>, StateError> {
+        let found = guarded(|| self.tree(tree).get(key)).map_err(failing_to("read"))?;
+        Ok(found.map(|value| Box::from(&*value)))
+    }
+
+    fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
+        guarded(|| self.tree(tree).insert(key, value)).map_err(failing_to("write"))?;
+        Ok(())
+    }
+
+    fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
+        guarded(|| self.tree(tree).remove(key)).map_err(failing_to("remove"))?;
+        Ok(())
+    }
+
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
+        let mut pairs = self.tree(tree).scan_prefix(prefix);
+        let mut next = move || guarded(|| pairs.next().transpose()).map_err(failing_to("scan"));
+        let mut failed = false;
+        Box::new(std::iter::from_fn(move || {
+            // After an error there is no saying where the scan stands.
+            let read = if failed { None } else { next().transpose() }?;
+            failed = read.is_err();
+            Some(read.map(|(key, value)| (Box::from(&*key), Box::from(&*value))))
+        }))
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        // A set left by a panic lists at worst too few: they are synced once more.
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded(|| self.db.flush()).map_err(failing_to("flush"))?;
+        self.sync_blobs(&mut synced)?;
+        let done = self.pages.sync_data().map_err(|source| Box::new(source).into());
+        done.map_err(failing_to("sync"))
+    }
+}
+
+/// Sled's own would print every row.
+impl fmt::Debug for SledKv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledKv").finish_non_exhaustive()
+    }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+fn failing_to(doing: &'static str) -> impl FnOnce(Cause) -> StateError {
+    move |source| StateError::Store { doing, source }
+}
+
+/// Runs a call of sled's, which panics on damage where it should return an error.
+///
+/// What a panic left half done is not used again: every error of the store stops its user.
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Cause> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(Into::into),
+        Err(payload) => {
+            let message = payload
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| payload.downcast_ref::<&str>().map(|message| (*message).to_owned()));
+            let message = message.unwrap_or_else(|| "without a message".to_owned());
+            Err(StorePanicked { message }.into())
+        }
+    }
+}
+
+/// Removes the snapshots that a kill left unfinished: each would bar every later open.
+fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StateError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(StateError::file("list", folder))?,
+    };
+    for entry in entries {
+        let path: PathBuf = entry.map_err(StateError::file("list", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path).map_err(StateError::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> Result<(), StateError> {
+    let opened = File::open(folder).and_then(|opened| opened.sync_all());
+    opened.map_err(StateError::file("sync", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(folder: &Path) {
+        let kv = SledKv::open(folder, CACHE_BYTES_DEFAULT).unwrap();
+        for number in 0_u32..2000 {
+            kv.insert(Tree::Users, &number.to_be_bytes(), &[7; 500]).unwrap();
+        }
+        kv.flush().unwrap();
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        assert_eq!(kv.scan(Tree::Users, &[]).map(Result::unwrap).count(), 2000);
+        assert_eq!(kv.scan(Tree::Users, &[0, 0, 1]).map(Result::unwrap).count(), 256);
+        assert_eq!(kv.get(Tree::Claims, &[0; 4]).unwrap(), None);
+        kv.remove(Tree::Users, &[0; 4]).unwrap();
+        assert_eq!(kv.get(Tree::Users, &[0; 4]).unwrap(), None);
+    }
+
+    #[test]
+    fn values_too_long_for_a_page_are_synced_and_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = vec![9; 300_000];
+        {
+            let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+            kv.insert(Tree::Users, b"long", &long).unwrap();
+            assert!(kv.synced.lock().unwrap().is_empty());
+            kv.flush().unwrap();
+            let blobs = fs::read_dir(folder.path().join(BLOBS_FOLDER)).unwrap();
+            let blobs: HashSet<_> = blobs.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(!blobs.is_empty(), "sled keeps it in its pages: this test holds nothing");
+            assert_eq!(*kv.synced.lock().unwrap(), blobs);
+        }
+        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        assert_eq!(kv.get(Tree::Users, b"long").unwrap().as_deref(), Some(long.as_slice()));
+    }
+
+    #[test]
+    fn an_unfinished_snapshot_is_removed_and_does_not_bar_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        let unfinished = folder.path().join("snap.00000000000000FF.generating");
+        fs::write(&unfinished, b"half").unwrap();
+        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        assert!(!unfinished.exists());
+        assert!(kv.get(Tree::Users, &[0; 4]).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_damaged_folder_is_refused_or_opened_but_never_panics() {
+        let mut refused = 0;
+        for seed in 0_usize..24 {
+            let folder = tempfile::tempdir().unwrap();
+            filled(folder.path());
+            let path = folder.path().join(PAGES_FILE);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = (seed * 7919) % (bytes.len() / 2);
+            bytes[at..at + 64].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            fs::write(&path, bytes).unwrap();
+            match SledKv::open(folder.path(), CACHE_BYTES_DEFAULT) {
+                Err(StateError::DoesNotOpen { .. }) => refused += 1,
+                Err(other) => panic!("seed {seed}: {other}"),
+                // Opened all the same: reads answer or fail, they do not panic.
+                Ok(kv) => drop(kv.scan(Tree::Users, &[]).collect::<Vec<_>>()),
+            }
+        }
+        assert!(refused > 0, "no fault was noticed");
+    }
+
+    #[test]
+    fn a_folder_with_a_torn_snapshot_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        drop(SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap());
+        fs::write(folder.path().join("snap.7FFFFFFFFFFFFFFF"), b"torn").unwrap();
+        let opened = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT);
+        assert!(matches!(opened, Err(StateError::DoesNotOpen { .. })));
+    }
+}

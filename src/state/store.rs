@@ -1,0 +1,301 @@
+//! The state by its meaning: users, who claims an identity, where keys and the registry's events
+//! lie in the log.
+//!
+//! One caller at a time writes a given user (its shard). Readers may read at any time: between the
+//! writes of one event they see an entry without its claim, which they check, or a claim without
+//! its entry, which is not found yet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::events::account::Claimant;
+use crate::events::cell::{Effect, Mark};
+use crate::events::event::Event;
+use crate::events::evolve::evolve;
+use crate::events::ids::{BlindIndex, CompanyId, UserId, UserKeyId};
+use crate::events::record::{Fact, LogPosition, Register};
+use crate::events::stamp::{Origin, Revision};
+use crate::events::state::{Claims, UserState};
+use crate::events::state_hash::StateHasher;
+
+use super::error::StateError;
+use super::kv::{Kv, Tree};
+use super::layout::{self, IndexKey};
+
+/// The state of one node.
+#[derive(Clone)]
+pub struct Store {
+    kv: Arc<dyn Kv>,
+}
+
+/// How many users there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Users anything is known of, tombstones too.
+    pub users: u64,
+    /// Users that are registered and not erased.
+    pub live: u64,
+}
+
+impl Store {
+    /// The state in these trees.
+    pub const fn new(kv: Arc<dyn Kv>) -> Self {
+        Self { kv }
+    }
+
+    /// The trees.
+    pub fn kv(&self) -> &dyn Kv {
+        &*self.kv
+    }
+
+    /// A user's state; none while no event of it was folded.
+    pub fn user(&self, user: UserId) -> Result<Option<UserState>, StateError> {
+        let row = self.kv.get(Tree::Users, user.as_bytes())?;
+        row.map(|row| layout::decode_row(user, &row)).transpose()
+    }
+
+    /// Every user in the order of ids, read as they are taken.
+    pub fn users(&self) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> + '_ {
+        self.kv.scan(Tree::Users, &[]).map(|pair| {
+            let (key, row) = pair?;
+            let user = layout::row_user(&key)?;
+            Ok((user, layout::decode_row(user, &row)?))
+        })
+    }
+
+    /// Writes what folding `facts` into a user's state `before` has made of it: its row once, and
+    /// the index entries of what the facts touch.
+    ///
+    /// The facts may have been written before, wholly or in part: entries are written and removed
+    /// as `after` says, whether or not the row changed.
+    pub fn apply<'a>(
+        &self,
+        user: UserId,
+        before: Option<&UserState>,
+        after: &UserState,
+        facts: impl IntoIterator<Item = (&'a Fact, LogPosition)>,
+    ) -> Result<(), StateError> {
+        let entries = self.entries_of_tombstone(user, before, after)?;
+        if before != Some(after) && !after.is_empty() {
+            let row = layout::encode_row(user, after, &entries)?;
+            self.kv.insert(Tree::Users, user.as_bytes(), &row)?;
+        }
+        let mut erased = false;
+        let mut command: Option<CommandPlace> = None;
+        for (fact, position) in facts {
+            self.index(user, after, fact, position)?;
+            erased |= fact.register == Register::Erasure;
+            match &mut command {
+                Some(place) if place.holds(fact) => place.last = position,
+                _ => {
+                    self.keep_history(user, command.replace(CommandPlace::of(fact, position)))?;
+                }
+            }
+        }
+        self.keep_history(user, command)?;
+        if erased { self.remove_entries(user, &entries) } else { Ok(()) }
+    }
+
+    /// Reads a user, folds facts into it and writes it: what replay does. Returns the new state
+    /// and what became of each fact.
+    pub fn fold<'a>(
+        &self,
+        user: UserId,
+        facts: impl IntoIterator<Item = (&'a Fact, LogPosition)> + Clone,
+    ) -> Result<(UserState, Vec<Effect>), StateError> {
+        let before = self.user(user)?;
+        let mut after = before.clone().unwrap_or_default();
+        let folded = facts.clone().into_iter();
+        let effects = folded.map(|(fact, _)| evolve(&mut after, user, fact)).collect();
+        self.apply(user, before.as_ref(), &after, facts)?;
+        Ok((after, effects))
+    }
+
+    /// The entries that a tombstone's row lists: what the user claimed before, and what the list
+    /// held already.
+    ///
+    /// The list is what a replay removes the entries by when the crash kept the tombstone and lost
+    /// the removals. It is kept as long as the row is: dropping it would leave its bytes readable
+    /// in the files all the same, and a rebuild after the claims were blanked makes none.
+    fn entries_of_tombstone(
+        &self,
+        user: UserId,
+        before: Option<&UserState>,
+        after: &UserState,
+    ) -> Result<BTreeSet<IndexKey>, StateError> {
+        let Some(before) = before.filter(|_| after.erased.is_some()) else {
+            return Ok(BTreeSet::new());
+        };
+        let mut entries = BTreeSet::new();
+        if before.erased.is_some()
+            && let Some(row) = self.kv.get(Tree::Users, user.as_bytes())?
+        {
+            entries = layout::row_entries(user, &row)?;
+        }
+        entries.extend(before.claims.keys().map(|index| index.to_key()));
+        Ok(entries)
+    }
+
+    /// Brings the index entries of what one fact touches in line with the state.
+    fn index(
+        &self,
+        user: UserId,
+        after: &UserState,
+        fact: &Fact,
+        position: LogPosition,
+    ) -> Result<(), StateError> {
+        if let Register::UserKey(key) = fact.register {
+            let at = layout::key_key(user, key);
+            return match after.keys.get(&key) {
+                None => self.kv.remove(Tree::Keys, &at),
+                // Where several events bring one key, the one that prevails is its place.
+                Some(mark) if *mark == Mark::of(fact) => {
+                    self.kv.insert(Tree::Keys, &at, &layout::position_bytes(position))
+                }
+                Some(_) => Ok(()),
+            };
+        }
+        let index = match &fact.event {
+            Some(Event::IdentityClaimed(claimed)) => claimed.index,
+            Some(Event::IdentityReleased(index)) => *index,
+            _ => return Ok(()),
+        };
+        let entry = layout::claim_key(&index.to_key(), user);
+        if after.claims.get(&index).is_some_and(Claims::is_live) {
+            self.kv.insert(Tree::Claims, &entry, &[])
+        } else {
+            self.kv.remove(Tree::Claims, &entry)
+        }
+    }
+
+    fn keep_history(&self, user: UserId, place: Option<CommandPlace>) -> Result<(), StateError> {
+        let Some(CommandPlace { first, last, .. }) = place else { return Ok(()) };
+        let key = layout::history_key(user, first);
+        self.kv.insert(Tree::History, &key, &layout::position_bytes(last))
+    }
+
+    /// Where the log holds a user's events beyond a position, oldest first: the first and the last
+    /// position of each command's, with other users' events possibly between them.
+    pub fn history(
+        &self,
+        user: UserId,
+        beyond: LogPosition,
+    ) -> impl Iterator<Item = Result<(LogPosition, LogPosition), StateError>> + '_ {
+        let pairs = self.kv.scan(Tree::History, user.as_bytes());
+        let places = pairs.map(|pair| {
+            let (key, value) = pair?;
+            Ok((layout::history_first(&key)?, layout::position(Tree::History, &value)?))
+        });
+        places.filter(move |place| !matches!(place, Ok((_, last)) if *last <= beyond))
+    }
+
+    fn remove_entries(&self, user: UserId, of: &BTreeSet<IndexKey>) -> Result<(), StateError> {
+        for index in of {
+            self.kv.remove(Tree::Claims, &layout::claim_key(index, user))?;
+        }
+        let keys: Result<Vec<_>, _> = self.kv.scan(Tree::Keys, user.as_bytes()).collect();
+        for (key, _) in keys? {
+            self.kv.remove(Tree::Keys, &key)?;
+        }
+        Ok(())
+    }
+
+    /// Everyone who claims an identity, as a company's call sees them. Each entry is checked
+    /// against its row.
+    pub fn claimants(
+        &self,
+        index: BlindIndex,
+        company: CompanyId,
+    ) -> Result<Vec<Claimant>, StateError> {
+        let mut claimants = Vec::new();
+        for entry in self.kv.scan(Tree::Claims, &index.to_key()) {
+            let (key, _) = entry?;
+            let user = layout::claimant(&key)?;
+            let Some(state) = self.user(user)?.filter(UserState::is_live) else { continue };
+            let Some(claims) = state.claims.get(&index) else { continue };
+            let Some(since) = claims.since() else { continue };
+            let (verified, member) = (claims.is_verified(), state.is_member(company));
+            claimants.push(Claimant { user, verified, member, since });
+        }
+        Ok(claimants)
+    }
+
+    /// Where the log holds a user's keys.
+    pub fn key_positions(&self, user: UserId) -> Result<Vec<(UserKeyId, LogPosition)>, StateError> {
+        let pairs = self.kv.scan(Tree::Keys, user.as_bytes());
+        let read = pairs.map(|pair| {
+            let (key, value) = pair?;
+            Ok((layout::key_id(&key)?, layout::position(Tree::Keys, &value)?))
+        });
+        read.collect()
+    }
+
+    /// Notes where the log holds an event of a company or of the deployment.
+    pub fn record_registry(&self, position: LogPosition) -> Result<(), StateError> {
+        self.kv.insert(Tree::Registry, &layout::position_bytes(position), &[])
+    }
+
+    /// Where the log holds the events of companies and of the deployment, in its order.
+    pub fn registry_positions(&self) -> Result<Vec<LogPosition>, StateError> {
+        let pairs = self.kv.scan(Tree::Registry, &[]);
+        pairs.map(|pair| layout::position(Tree::Registry, &pair?.0)).collect()
+    }
+
+    /// Adds every user to a state hash and counts them. `progress` is told after each how many
+    /// there were.
+    pub fn state_hash_users(
+        &self,
+        hasher: &mut StateHasher,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Counts, StateError> {
+        let mut counts = Counts::default();
+        for entry in self.users() {
+            let (user, state) = entry?;
+            hasher.user(user, &state);
+            counts.add(&state);
+            progress(counts.users);
+        }
+        Ok(counts)
+    }
+
+    /// Counts the users. It reads all of them: ask for it rarely.
+    pub fn counts(&self) -> Result<Counts, StateError> {
+        let mut counts = Counts::default();
+        for entry in self.users() {
+            counts.add(&entry?.1);
+        }
+        Ok(counts)
+    }
+
+    /// Waits until everything written before survives a loss of power.
+    pub fn flush(&self) -> Result<(), StateError> {
+        self.kv.flush()
+    }
+}
+
+/// Where the events of one command on one user lie. A command's events share origin and revision,
+/// so the places are the same however many commands are folded at once.
+struct CommandPlace {
+    origin: Origin,
+    revision: Revision,
+    first: LogPosition,
+    last: LogPosition,
+}
+
+impl CommandPlace {
+    const fn of(fact: &Fact, position: LogPosition) -> Self {
+        let origin = fact.reference.origin;
+        Self { origin, revision: fact.revision, first: position, last: position }
+    }
+
+    fn holds(&self, fact: &Fact) -> bool {
+        fact.reference.origin == self.origin && fact.revision == self.revision
+    }
+}
+
+impl Counts {
+    fn add(&mut self, state: &UserState) {
+        self.users += 1;
+        self.live += u64::from(state.is_live());
+    }
+}
