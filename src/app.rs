@@ -332,7 +332,7 @@ impl Node {
             tracing::error!(error, "the node cannot go on and stops");
             fatal_sender.send_replace(Some(error));
         });
-        let (origin, opening) = new_life(&deployment, &recovered)?;
+        let (origin, opening) = new_life(&deployment, &recovered);
         let stopping = Arc::clone(&on_fatal);
         let writer =
             recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
@@ -392,10 +392,7 @@ impl Node {
 }
 
 /// A new life of this node, and the event that opens it.
-fn new_life(
-    deployment: &Deployment,
-    recovered: &Recovered,
-) -> Result<(Origin, OriginOpened), AppError> {
+fn new_life(deployment: &Deployment, recovered: &Recovered) -> (Origin, OriginOpened) {
     let description = deployment.description();
     let (region, node) = (description.region, description.node);
     let vector = recovered.log.vector();
@@ -407,7 +404,7 @@ fn new_life(
         last.map(|(origin, end)| PreviousLife { origin, sequence: end.sequence, head: end.head });
     let verifying =
         crate::deployment::names::VerifyingKey::of_seed(deployment.region_signing_seed().expose());
-    Ok((origin, OriginOpened { previous, verifying_key: *verifying.as_bytes() }))
+    (origin, OriginOpened { previous, verifying_key: *verifying.as_bytes() })
 }
 
 fn start_actors(

@@ -71,12 +71,12 @@ impl Operations for NodeHealth {
                 let counts = store.state_hash_users(&mut hasher, |_| {});
                 counts.map(|counts| (hasher, counts.users))
             });
-            let (mut hasher, users) = hashed
+            let (mut hash, users) = hashed
                 .await
                 .map_err(|error| error.to_string())?
                 .map_err(|error| error.to_string())?;
-            registry.state.feed(&mut hasher);
-            let state_hash = hasher.finish().to_string();
+            registry.state.feed(&mut hash);
+            let state_hash = hash.finish().to_string();
             Ok(StateReport { state_hash, users, position: position.to_bits() })
         })
     }

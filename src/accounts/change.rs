@@ -109,8 +109,9 @@ impl Accounts {
             let keys = accounts.parts.vault.keys_of(user).await?;
             let claim = accounts.seal_claim(user, &keys, &identity, verified)?;
             let held = accounts.reserve_all(&caller, &[identity]).await?;
-            let command = with_rivals(vec![claim], &held).into_iter().map(Command::ClaimIdentity);
-            let Some(command) = command.last() else { return Err(AccountError::UserNotFound) };
+            let mut command =
+                with_rivals(vec![claim], &held).into_iter().map(Command::ClaimIdentity);
+            let Some(command) = command.next_back() else { return Err(AccountError::UserNotFound) };
             let answered = accounts.ask(&caller, &loaded, None, command).await;
             drop(held);
             match answered {

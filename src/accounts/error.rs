@@ -22,10 +22,19 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// A sentence, or an error that says one.
+pub struct FieldDetail(String);
+
+impl<T: std::fmt::Display> From<T> for FieldDetail {
+    fn from(said: T) -> Self {
+        Self(said.to_string())
+    }
+}
+
 impl FieldError {
     /// A field that is wrong for this reason.
-    pub fn new(field: &str, code: &'static str, detail: impl ToString) -> Self {
-        Self { field: field.to_owned(), code, detail: detail.to_string() }
+    pub fn new(field: &str, code: &'static str, detail: impl Into<FieldDetail>) -> Self {
+        Self { field: field.to_owned(), code, detail: detail.into().0 }
     }
 }
 
@@ -99,7 +108,7 @@ pub enum AccountError {
 
 impl AccountError {
     /// One wrong field.
-    pub fn field(field: &str, code: &'static str, detail: impl ToString) -> Self {
+    pub fn field(field: &str, code: &'static str, detail: impl Into<FieldDetail>) -> Self {
         Self::InvalidFields(vec![FieldError::new(field, code, detail)])
     }
 }

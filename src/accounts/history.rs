@@ -48,7 +48,7 @@ impl Accounts {
     ) -> Result<Vec<(LogPosition, HistoryEntry)>, AccountError> {
         caller.require(Scope::Read)?;
         let loaded = self.load(user).await?;
-        self.require_readable(caller, &loaded)?;
+        Self::require_readable(caller, &loaded)?;
         let recorded = self.parts.house.read_history(user, after, limit).await?;
         Ok(recorded.into_iter().map(|it| (it.position, entry(&it))).collect())
     }

@@ -23,6 +23,9 @@ use super::legacy::GivenHash;
 use super::vault::{KeyFailure, Place, UserKeys};
 use super::view::UserView;
 
+/// A profile field in clear, as JSON; none removes it.
+type ClearField = (FieldName, Option<Vec<u8>>);
+
 /// Longest value of a profile field, in bytes of JSON.
 pub const FIELD_BYTES_MAX: usize = 4096;
 
@@ -93,7 +96,7 @@ impl Accounts {
         caller: &Caller,
         registration: Registration,
         identities: Vec<Identity>,
-        fields: Vec<(FieldName, Option<Vec<u8>>)>,
+        fields: Vec<ClearField>,
     ) -> Result<UserView, AccountError> {
         let slot = Slot { company: caller.company, country: registration.country };
         let admitted = match registration.legacy_hash {
@@ -173,7 +176,7 @@ impl Accounts {
         &self,
         user: UserId,
         keys: &UserKeys,
-        fields: Vec<(FieldName, Option<Vec<u8>>)>,
+        fields: Vec<ClearField>,
     ) -> Result<Vec<FieldChange>, AccountError> {
         let mut changes = Vec::with_capacity(fields.len());
         for (field, value) in fields {
@@ -206,7 +209,7 @@ pub(super) fn with_rivals(claims: Vec<IdentityClaimed>, held: &[Reserved]) -> Ve
 /// Reads profile fields: names, sizes, and null for a removal. Names everything wrong at once.
 pub(super) fn read_fields(
     profile: &BTreeMap<String, Value>,
-) -> Result<Vec<(FieldName, Option<Vec<u8>>)>, AccountError> {
+) -> Result<Vec<ClearField>, AccountError> {
     let mut fields = Vec::with_capacity(profile.len());
     let mut wrong = Vec::new();
     for (name, value) in profile {
@@ -218,7 +221,7 @@ pub(super) fn read_fields(
     if wrong.is_empty() { Ok(fields) } else { Err(AccountError::InvalidFields(wrong)) }
 }
 
-fn read_field(name: &str, value: &Value) -> Result<(FieldName, Option<Vec<u8>>), FieldError> {
+fn read_field(name: &str, value: &Value) -> Result<ClearField, FieldError> {
     let path = || format!("profile.{}", shown(name));
     let field: FieldName =
         name.parse().map_err(|error| FieldError::new(&path(), "invalid_name", error))?;

@@ -92,7 +92,7 @@ impl Accounts {
     ) -> Result<(Seen, Option<UserView>), AccountError> {
         caller.require(Scope::Read)?;
         let loaded = self.load(user).await?;
-        self.require_readable(caller, &loaded)?;
+        Self::require_readable(caller, &loaded)?;
         let seen = loaded.account().seen();
         if known == Some(seen) {
             return Ok((seen, None));
@@ -119,7 +119,7 @@ impl Accounts {
         let claimants = self.parts.house.find(identity.index, caller.company).await?;
         let meant = account::meant(&claimants).ok_or(AccountError::UserNotFound)?;
         let loaded = self.load(meant.user).await?;
-        self.require_readable(caller, &loaded)?;
+        Self::require_readable(caller, &loaded)?;
         let account = loaded.account();
         Ok(LookupView {
             user_id: account.canonical().unwrap_or(meant.user),
@@ -129,11 +129,7 @@ impl Accounts {
     }
 
     /// Refuses a company that may not see this account.
-    pub(super) fn require_readable(
-        &self,
-        caller: &Caller,
-        loaded: &Loaded,
-    ) -> Result<(), AccountError> {
+    pub(super) fn require_readable(caller: &Caller, loaded: &Loaded) -> Result<(), AccountError> {
         let own = loaded.account().is_own_of(caller.company);
         if caller.may_read(own) {
             return Ok(());
@@ -196,6 +192,6 @@ impl Accounts {
     /// The user that is told of a taken identity, where the company may read it.
     pub(super) async fn told(&self, caller: &Caller, by: UserId) -> Option<UserId> {
         let loaded = self.load(by).await.ok()?;
-        self.require_readable(caller, &loaded).ok().map(|()| by)
+        Self::require_readable(caller, &loaded).ok().map(|()| by)
     }
 }

@@ -5,10 +5,13 @@ use std::hash::Hash;
 
 use super::lane::{Confirmed, Lane, Ticket};
 
+/// A subject, its lane, and what was confirmed of it.
+type InLane<'a, K, S, A, E> = (K, &'a mut Lane<S, A, E>, Confirmed<A, E>);
+
 /// One lane a subject that has something on its way; the others are not here.
 #[derive(Debug)]
 pub struct Lanes<K, S, A, E> {
-    lanes: HashMap<K, Lane<S, A, E>>,
+    busy: HashMap<K, Lane<S, A, E>>,
     waiting: HashMap<Ticket, K>,
     next_ticket: Ticket,
     epoch: u64,
@@ -16,7 +19,7 @@ pub struct Lanes<K, S, A, E> {
 
 impl<K, S, A, E> Default for Lanes<K, S, A, E> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), waiting: HashMap::new(), next_ticket: 0, epoch: 0 }
+        Self { busy: HashMap::new(), waiting: HashMap::new(), next_ticket: 0, epoch: 0 }
     }
 }
 
@@ -28,17 +31,17 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
 
     /// How many subjects have something on its way.
     pub fn len(&self) -> usize {
-        self.lanes.len()
+        self.busy.len()
     }
 
     /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
+        self.busy.is_empty()
     }
 
     /// The lane of a subject that has something on its way.
     pub fn get(&self, key: K) -> Option<&Lane<S, A, E>> {
-        self.lanes.get(&key)
+        self.busy.get(&key)
     }
 
     /// The lane of a subject, made from its state on disk if it has none.
@@ -48,7 +51,7 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
         load: impl FnOnce() -> Result<S, F>,
     ) -> Result<&mut Lane<S, A, E>, F> {
         use std::collections::hash_map::Entry;
-        match self.lanes.entry(key) {
+        match self.busy.entry(key) {
             Entry::Occupied(lane) => Ok(lane.into_mut()),
             Entry::Vacant(place) => Ok(place.insert(Lane::new(load()?))),
         }
@@ -68,19 +71,19 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
 
     /// Takes the events of a ticket out of line, with their subject and its lane. None: they
     /// failed meanwhile.
-    pub fn confirm(&mut self, ticket: Ticket) -> Option<(K, &mut Lane<S, A, E>, Confirmed<A, E>)> {
+    pub fn confirm(&mut self, ticket: Ticket) -> Option<InLane<'_, K, S, A, E>> {
         let key = self.waiting.remove(&ticket)?;
-        let lane = self.lanes.get_mut(&key)?;
+        let lane = self.busy.get_mut(&key)?;
         let confirmed = lane.confirm(ticket)?;
         Some((key, lane, confirmed))
     }
 
     /// Sends what rested on the last confirmation and forgets the lane if nobody is in it.
     pub fn settle(&mut self, key: K) {
-        if let Some(lane) = self.lanes.get_mut(&key) {
+        if let Some(lane) = self.busy.get_mut(&key) {
             lane.send_ready();
             if lane.is_empty() {
-                self.lanes.remove(&key);
+                self.busy.remove(&key);
             }
         }
     }
@@ -94,7 +97,7 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
         }
         self.epoch = self.epoch.max(epoch);
         self.waiting.clear();
-        for (_, lane) in self.lanes.drain() {
+        for (_, lane) in self.busy.drain() {
             lane.fail(&error);
         }
         true

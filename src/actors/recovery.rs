@@ -71,7 +71,7 @@ pub fn fold_log(
         if !known.counts(&fact) {
             continue;
         }
-        facts += gather(store, registry, &mut gathered, fact, position)?;
+        facts += gather(store, registry, &mut gathered, &fact, position)?;
         if facts >= FACTS_AT_ONCE {
             write(store, std::mem::take(&mut gathered))?;
             facts = 0;
@@ -89,7 +89,7 @@ fn gather(
     store: &Store,
     registry: &mut RegistryState,
     gathered: &mut Gathered,
-    fact: Fact,
+    fact: &Fact,
     position: LogPosition,
 ) -> Result<usize, StateError> {
     let users = match fact.subject {
@@ -98,7 +98,7 @@ fn gather(
             fact.event.as_ref().map(crate::events::event::Event::touched_users).unwrap_or_default()
         }
         Subject::Company(_) | Subject::Deployment => {
-            registry.evolve(&fact);
+            registry.evolve(fact);
             store.record_registry(position)?;
             return Ok(0);
         }

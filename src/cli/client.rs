@@ -8,7 +8,7 @@ use clap::Args;
 use super::out;
 
 /// Longest wait for an answer.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Send a company's call and print the answer.
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 //!
 //! No rules here, no refusals, no clock and no order: fold the same set of facts in any order, any
 //! of them twice, and the state is the same to the byte. That is the law everything else rests on;
-//! tests/it/fold.rs holds it.
+//! tests/events/fold.rs holds it.
 
 use super::cell::{Cell, Effect, Mark};
 use super::event::{

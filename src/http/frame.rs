@@ -32,15 +32,13 @@ impl RequestId {
                 && id.len() <= REQUEST_ID_BYTES_MAX
                 && id.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        match given.filter(fits) {
-            Some(id) => Self(id.to_owned()),
-            None => {
-                let mut bytes = [0_u8; 12];
-                // Without randomness ids repeat; that is no reason to refuse the call.
-                getrandom::fill(&mut bytes).unwrap_or_default();
-                Self(hex::encode(bytes))
-            }
+        if let Some(id) = given.filter(fits) {
+            return Self(id.to_owned());
         }
+        let mut bytes = [0_u8; 12];
+        // Without randomness ids repeat; that is no reason to refuse the call.
+        getrandom::fill(&mut bytes).unwrap_or_default();
+        Self(hex::encode(bytes))
     }
 }
 

@@ -30,7 +30,7 @@ impl Log {
         let mut entries = Vec::new();
         for position in positions.iter().copied() {
             let reference = self.reference_at(&mut opened, position)?;
-            if !self.shared.erased().names(position) {
+            if !self.shared.erased().names(position, &reference) {
                 entries.push((position, reference));
             }
         }
@@ -49,7 +49,7 @@ impl Log {
     /// Blanks what the erase list names and an interrupted erasure, or a restored segment, still
     /// holds. Returns how many bodies that were.
     pub(super) fn redo_erasures(&self) -> Result<u64, LogError> {
-        let entries: Vec<_> = self.shared.erased().entries().collect();
+        let entries = self.shared.erased().entries();
         let mut opened = Opened::default();
         let mut blanked = 0;
         for (position, reference) in entries {

@@ -4,7 +4,7 @@
 //! list names once more. So a crash between leaves a record whose body is either whole and still
 //! to be blanked, or no body at all, and never one that cannot be read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const NAME_BYTES: usize = 32;
 /// What was erased, for looking up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Erased {
-    by_position: BTreeMap<LogPosition, EventRef>,
+    by_position: HashMap<LogPosition, EventRef>,
     barred: HashSet<EventRef>,
 }
 
@@ -37,14 +37,16 @@ impl Erased {
         self.barred.contains(reference)
     }
 
-    /// Whether the list names this position.
-    pub(super) fn names(&self, position: LogPosition) -> bool {
-        self.by_position.contains_key(&position)
+    /// Whether the list names this event at this position.
+    pub(super) fn names(&self, position: LogPosition, reference: &EventRef) -> bool {
+        self.by_position.get(&position) == Some(reference)
     }
 
     /// Every entry, in log order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (LogPosition, EventRef)> {
-        self.by_position.iter().map(|(position, reference)| (*position, *reference))
+    pub(super) fn entries(&self) -> Vec<(LogPosition, EventRef)> {
+        let mut entries: Vec<_> = self.by_position.iter().map(|(at, of)| (*at, *of)).collect();
+        entries.sort_unstable_by_key(|(position, _)| *position);
+        entries
     }
 
     /// Takes entries in.
@@ -53,22 +55,24 @@ impl Erased {
         self.barred.extend(entries.iter().map(|(_, reference)| *reference));
     }
 
-    /// The body a reader may see. What does not match its checksum is no body if this very record
-    /// is in the list, and damage otherwise.
+    /// The body a reader may see. A record in the list has none, whatever lies there still. What
+    /// does not match its checksum is damage otherwise.
     pub(super) fn settle<'a>(
         &self,
         position: LogPosition,
         header: &[u8],
         body: Body<'a>,
     ) -> Result<Option<&'a [u8]>, Fault> {
+        // A cut or restored log may hold another record at a position of the list.
+        let is_named = || match self.by_position.get(&position) {
+            Some(named) => codec::decode_header(header).is_ok_and(|h| h.reference() == *named),
+            None => false,
+        };
         match body {
-            Body::Whole(bytes) => Ok(Some(bytes)),
             Body::Blank => Ok(None),
-            Body::Broken => {
-                let named = self.by_position.get(&position).ok_or(Fault::BodyChecksum)?;
-                let is = codec::decode_header(header).is_ok_and(|h| h.reference() == *named);
-                if is { Ok(None) } else { Err(Fault::BodyChecksum) }
-            }
+            _ if is_named() => Ok(None),
+            Body::Whole(bytes) => Ok(Some(bytes)),
+            Body::Broken => Err(Fault::BodyChecksum),
         }
     }
 }

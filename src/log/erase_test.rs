@@ -68,6 +68,12 @@ fn blanking_survives_a_crash_at_every_step() {
             let done = log.blank(&wanted).is_ok();
             drop(log);
             disk.crash(seed);
+            // What was said to be gone is gone from the disk.
+            for position in wanted.iter().filter(|_| done) {
+                let content = disk.content(&segment(position.segment())).unwrap();
+                let body_at = position.offset() as usize + 300;
+                assert!(content[body_at..body_at + 500].iter().all(|byte| *byte == 0));
+            }
             // Offline first: a copy made now must be readable as it is.
             let reader =
                 LogReader::open_path(&super::fixture::disk_files(&disk), &folder()).unwrap();

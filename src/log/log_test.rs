@@ -288,6 +288,41 @@ fn damage_below_a_durable_end_is_refused_with_its_place_and_nothing_is_touched()
 }
 
 #[test]
+fn a_record_in_anothers_place_is_damage_though_its_checksums_are_right() {
+    let fixture = Fixture::new();
+    let first = fixture.append_own(0..3);
+    let commit = fixture.log.durable().offset() - 36;
+    fixture.append_own(3..4);
+    let disk = fixture.close();
+    let mut content = disk.content(&segment(1)).unwrap();
+    let at = |index: usize| first[index].offset() as usize;
+    content.copy_within(at(1)..at(2), at(2));
+    disk.overwrite(&segment(1), &content);
+    let error = open(&disk, options(&HandClock::default())).err().unwrap();
+    let LogError::Damage { offset, fault, .. } = error else { panic!("{error}") };
+    assert_eq!((offset, fault), (u64::from(commit), Fault::CommitCover));
+}
+
+#[test]
+fn what_an_opening_found_survives_a_later_crash() {
+    for seed in 0..20 {
+        let fixture = Fixture::new();
+        fixture.append_own(0..1);
+        fixture.disk.set_faults(Faults { sync_fails_after: Some(0), ..Faults::default() });
+        assert!(fixture.append(own(1..2)).is_err());
+        // The process dies and starts anew; what it wrote is in the machine's memory only.
+        let disk = fixture.close();
+        disk.set_faults(Faults::default());
+        let (log, opened) = open(&disk, options(&HandClock::default())).unwrap();
+        assert_eq!(opened.vector[&origin("n1", 1)].sequence, 2);
+        drop(log);
+        disk.crash(seed);
+        let (_, again) = open(&disk, options(&HandClock::default())).unwrap();
+        assert_eq!(again.vector, opened.vector);
+    }
+}
+
+#[test]
 fn a_segment_that_is_cut_short_or_missing_is_refused() {
     let fixture = Fixture::with(SimDisk::new(), |options| options.segment_bytes = 1000);
     for number in 0..12 {
@@ -304,6 +339,9 @@ fn a_segment_that_is_cut_short_or_missing_is_refused() {
     let error = open(&disk, options(&HandClock::default())).err().unwrap();
     let LogError::Missing { number, .. } = error else { panic!("{error}") };
     assert_eq!(number, last - 1);
+    crate::files::Files::remove(&disk, &segment(1)).unwrap();
+    let error = open(&disk, options(&HandClock::default())).err().unwrap();
+    assert!(matches!(error, LogError::Missing { .. }), "{error}");
 }
 
 #[test]

@@ -24,6 +24,10 @@ use super::writer::{LogWriter, OnFatal, Tail};
 /// Longest bound of a segment: positions are 32-bit offsets, and the last group goes over it.
 const SEGMENT_BYTES_MAX: u32 = 2 * 1024 * 1024 * 1024;
 
+/// Longest queue and group: with the longest segment they stay within 32 bits even if all records
+/// are four times as long as they are counted.
+const BUFFER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// What a log is opened with.
 #[derive(Clone)]
 pub struct LogOptions {
@@ -37,9 +41,9 @@ pub struct LogOptions {
     pub stop_percent: u8,
     /// Most appends that wait.
     pub queue_appends: usize,
-    /// Most bytes that wait; also the longest append.
+    /// Most bytes that wait; also the longest append. At most 128 MiB.
     pub queue_bytes: usize,
-    /// About how many bytes are written at once.
+    /// About how many bytes are written at once; at most 128 MiB.
     pub group_bytes: usize,
     /// Time since some start; it never goes back. Only the looks at the device are timed by it.
     pub clock: Arc<dyn Fn() -> Duration + Send + Sync>,
@@ -142,10 +146,13 @@ impl Log {
         mut options: LogOptions,
     ) -> Result<(Self, Opened), LogError> {
         options.segment_bytes = options.segment_bytes.min(SEGMENT_BYTES_MAX);
+        options.queue_bytes = options.queue_bytes.min(BUFFER_BYTES_MAX);
+        options.group_bytes = options.group_bytes.min(BUFFER_BYTES_MAX);
         files.create_folder(folder).map_err(LogError::io("create", folder))?;
         let deployment = options.deployment;
         let last = match range(files.as_ref(), folder)? {
-            Some((_, last)) => last,
+            Some((1, last)) => last,
+            Some(_) => return Err(LogError::Missing { folder: folder.to_owned(), number: 1 }),
             None => create_first(files.as_ref(), folder, deployment)?,
         };
         let (tail, head) = open_segment(files.as_ref(), folder, deployment, last)?;

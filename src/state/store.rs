@@ -88,11 +88,15 @@ impl Store {
             match &mut command {
                 Some(place) if place.holds(fact) => place.last = position,
                 _ => {
-                    self.keep_history(user, command.replace(CommandPlace::of(fact, position)))?;
+                    if let Some(done) = command.replace(CommandPlace::of(fact, position)) {
+                        self.keep_history(user, &done)?;
+                    }
                 }
             }
         }
-        self.keep_history(user, command)?;
+        if let Some(last) = command {
+            self.keep_history(user, &last)?;
+        }
         if erased { self.remove_entries(user, &entries) } else { Ok(()) }
     }
 
@@ -168,10 +172,9 @@ impl Store {
         }
     }
 
-    fn keep_history(&self, user: UserId, place: Option<CommandPlace>) -> Result<(), StateError> {
-        let Some(CommandPlace { first, last, .. }) = place else { return Ok(()) };
-        let key = layout::history_key(user, first);
-        self.kv.insert(Tree::History, &key, &layout::position_bytes(last))
+    fn keep_history(&self, user: UserId, place: &CommandPlace) -> Result<(), StateError> {
+        let key = layout::history_key(user, place.first);
+        self.kv.insert(Tree::History, &key, &layout::position_bytes(place.last))
     }
 
     /// Where the log holds a user's events beyond a position, oldest first: the first and the last

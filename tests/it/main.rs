@@ -1,0 +1,13 @@
+//! What holds from outside: the built binary, real sockets, real kills.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    unreachable_pub,
+    reason = "a test ends where something is not as it should be, and says so"
+)]
+
+mod node;
+
+mod ways;
