@@ -168,7 +168,7 @@ impl Accounts {
     ) -> Result<IdentityClaimed, AccountError> {
         let place = Place::Identity(identity.kind.as_str());
         let value = self.parts.vault.seal(user, keys, place, identity.value.as_bytes())?;
-        Ok(IdentityClaimed { index: identity.index, verified, value })
+        Ok(IdentityClaimed { index: identity.index, verified, value, since: None })
     }
 
     /// Seals profile fields.

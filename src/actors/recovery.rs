@@ -102,6 +102,8 @@ fn gather(
             store.record_registry(position)?;
             return Ok(0);
         }
+        // A newer version's: kept in the log, not folded.
+        Subject::Other(_) => return Ok(0),
     };
     for user in &users {
         gathered.entry(*user).or_default().push((fact.clone(), position));

@@ -190,8 +190,8 @@ impl Candidate<'_> {
     }
 }
 
-/// What a reader has seen of an account: the greatest reading in it, and a short digest of all its
-/// stamps, so that a late event with a lower stamp shows too. The contract's opaque revision.
+/// What a reader has seen of an account: the greatest reading in it, which never goes back, and a
+/// short digest of all its stamps, so that a late event with a lower stamp shows too. The contract's opaque revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     greatest: Revision,
@@ -206,9 +206,8 @@ impl Seen {
     pub fn of(user: UserId, state: &UserState) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(user.as_bytes());
-        let mut greatest = Revision::ZERO;
+        let greatest = state.greatest;
         state_hash::visit_user(state, |part| {
-            greatest = greatest.max(part.revision());
             part.feed(&mut hasher);
         });
         let digest = hasher.finalize().first_chunk().copied().map_or(0, u32::from_be_bytes);

@@ -42,6 +42,9 @@ pub struct IdentityClaimed {
     pub verified: bool,
     /// The identity itself.
     pub value: Sealed,
+    /// When and where the identity was first claimed, where this claim only repeats an older one
+    /// under a newer index key. Who claimed first does not change by that.
+    pub since: Option<(Revision, Origin)>,
 }
 
 /// A credential came from another one by re-hashing at a login.
@@ -264,6 +267,8 @@ pub struct OriginDistrusted {
     pub origin: Origin,
     /// The first event of it that no longer counts.
     pub from_sequence: u64,
+    /// Whether every later life of the node is cut off with it.
+    pub and_later_lives: bool,
     /// Ed25519 by the deployment's offline operator key over deployment, origin and sequence.
     pub signature: Box<[u8]>,
 }

@@ -15,6 +15,7 @@ use super::state::{Claim, Claims, Credential, Link, UserState};
 
 /// Folds one fact into the state of one user that it touches.
 pub fn evolve(state: &mut UserState, user: UserId, fact: &Fact) -> Effect {
+    state.greatest = state.greatest.max(fact.revision);
     let mark = Mark::of(fact);
     match fact.register {
         // An erased user stays a joint between those it was linked with.
@@ -76,8 +77,8 @@ pub fn evolve(state: &mut UserState, user: UserId, fact: &Fact) -> Effect {
 
 fn erase(state: &mut UserState, mark: Mark) -> Effect {
     let effect = Cell::offer(&mut state.erased, mark, ());
-    let UserState { erased, links, .. } = std::mem::take(state);
-    *state = UserState { erased, links, ..UserState::default() };
+    let UserState { erased, links, greatest, .. } = std::mem::take(state);
+    *state = UserState { erased, links, greatest, ..UserState::default() };
     effect
 }
 
@@ -120,7 +121,8 @@ fn claim(state: &mut UserState, mark: Mark, claimed: &IdentityClaimed) -> Effect
     if claims.released.is_some_and(|released| released > mark) {
         return Effect::Lost;
     }
-    let claim = Claim { verified: claimed.verified, value: claimed.value.clone() };
+    let (verified, value) = (claimed.verified, claimed.value.clone());
+    let claim = Claim { verified, value, since: claimed.since };
     match claims.live.insert(mark, claim) {
         Some(_) => Effect::Known,
         None => Effect::Prevailed,

@@ -23,3 +23,4 @@ pub mod registry;
 pub mod stamp;
 pub mod state;
 pub mod state_hash;
+pub mod wire;

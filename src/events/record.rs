@@ -11,10 +11,11 @@ use super::ids::{
     ApiKeyId, BranchKeyId, CompanyId, Country, DeploymentId, Digest, Slot, UserId, UserKeyId,
 };
 use super::stamp::{EffectiveTime, EventRef, Origin, Revision, Stamp};
+use super::wire::{Unknown, Wire};
 
 /// Whom an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "Wire", into = "Wire")]
 pub enum Subject {
     /// One user.
     User(UserId),
@@ -24,12 +25,13 @@ pub enum Subject {
     Company(CompanyId),
     /// The deployment itself.
     Deployment,
+    /// Something a newer version knows.
+    Other(Unknown),
 }
 
-/// Which part of the subject's state an event writes. The order of the variants is part of the
-/// stored format and of the state hash.
+/// Which part of the subject's state an event writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "Wire", into = "Wire")]
 pub enum Register {
     /// Who created the user, where and when.
     Registration,
@@ -65,6 +67,8 @@ pub enum Register {
     BranchKey(BranchKeyId),
     /// Which lives are cut off.
     Trust,
+    /// Something a newer version knows.
+    Other(Unknown),
 }
 
 /// Everything about an event but its content.

@@ -11,7 +11,7 @@ use super::event::{
 use super::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, HashProfileId, ProfileName, RegionId};
 use super::policy::Policies;
 use super::record::{Fact, Subject};
-use super::stamp::{Origin, Revision};
+use super::stamp::{EventRef, Origin, Revision};
 use super::state_hash::StateHasher;
 
 /// Everything that is not about users.
@@ -215,27 +215,30 @@ impl CompanyState {
 /// nor is an upgrade of it. So a distrust that arrives late means folding anew.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Distrust {
-    from: BTreeMap<Origin, (u64, Mark)>,
+    cuts: BTreeMap<Mark, Cut>,
+}
+
+/// One operator's decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    origin: Origin,
+    from: u64,
+    and_later: bool,
 }
 
 impl Distrust {
     fn add(&mut self, distrusted: &OriginDistrusted, mark: Mark) -> Effect {
-        let new = (distrusted.from_sequence, mark);
-        match self.from.get(&distrusted.origin) {
-            Some(standing) if *standing == new => Effect::Known,
-            Some(standing) if *standing < new => Effect::Lost,
-            _ => {
-                self.from.insert(distrusted.origin, new);
-                Effect::Prevailed
-            }
+        let OriginDistrusted { origin, from_sequence, and_later_lives, .. } = distrusted;
+        let cut = Cut { origin: *origin, from: *from_sequence, and_later: *and_later_lives };
+        match self.cuts.insert(mark, cut) {
+            Some(_) => Effect::Known,
+            None => Effect::Prevailed,
         }
     }
 
     /// Whether a fact counts.
     pub fn counts(&self, fact: &Fact) -> bool {
-        let trusted = |at: &super::stamp::EventRef| {
-            self.from.get(&at.origin).is_none_or(|(from, _)| at.sequence < *from)
-        };
+        let trusted = |at: &EventRef| !self.cuts.values().any(|cut| cut.holds(at));
         let lineage = match &fact.event {
             // Who is distrusted stays so, whoever says it: the signature is the operator's.
             Some(Event::OriginDistrusted(_)) => return true,
@@ -247,17 +250,31 @@ impl Distrust {
 
     /// Whether nothing is distrusted.
     pub fn is_empty(&self) -> bool {
-        self.from.is_empty()
+        self.cuts.is_empty()
     }
 
     fn feed(&self, hasher: &mut StateHasher) {
-        for (origin, (from, mark)) in &self.from {
-            hasher.registry(&format!("distrust/{origin}/{from}"), mark);
+        for mark in self.cuts.keys() {
+            hasher.registry("distrust", mark);
         }
     }
 
-    /// The event of this kind's registry revision, for lists: origin, first event, when.
-    pub fn iter(&self) -> impl Iterator<Item = (&Origin, u64, Revision)> {
-        self.from.iter().map(|(origin, (from, mark))| (origin, *from, mark.stamp.revision))
+    /// What is cut off, for lists: from which event of which life on, whether with every later
+    /// life of the node, and since when.
+    pub fn iter(&self) -> impl Iterator<Item = (EventRef, bool, Revision)> + '_ {
+        self.cuts.iter().map(|(mark, cut)| {
+            let from = EventRef { origin: cut.origin, sequence: cut.from };
+            (from, cut.and_later, mark.stamp.revision)
+        })
+    }
+}
+
+impl Cut {
+    fn holds(&self, at: &EventRef) -> bool {
+        let (cut, of) = (&self.origin, &at.origin);
+        let later = self.and_later
+            && (cut.region, cut.node) == (of.region, of.node)
+            && of.incarnation > cut.incarnation;
+        later || (of == cut && at.sequence >= self.from)
     }
 }

@@ -37,6 +37,9 @@ pub struct UserState {
     pub keys: BTreeMap<UserKeyId, Mark>,
     /// What is between it and other users.
     pub links: BTreeMap<UserId, Cell<Link>>,
+    /// The greatest revision of any event of it, also of those that lost: what a reader has seen
+    /// never goes back.
+    pub greatest: Revision,
     /// The stamp at and below which its credentials no longer count, since it was unlinked.
     pub credential_floor: Option<Stamp>,
 }
@@ -92,6 +95,8 @@ pub struct Claim {
     pub verified: bool,
     /// The identity.
     pub value: Sealed,
+    /// When and where it was first claimed, where this claim repeats an older one.
+    pub since: Option<(Revision, Origin)>,
 }
 
 impl Claims {
@@ -108,7 +113,10 @@ impl Claims {
     /// When and where the identity was first claimed since its last release: the lowest reading
     /// among the live claims.
     pub fn since(&self) -> Option<(Revision, Origin)> {
-        self.live.keys().map(|mark| (mark.stamp.revision, mark.stamp.origin)).min()
+        let since = |(mark, claim): (&Mark, &Claim)| {
+            claim.since.unwrap_or((mark.stamp.revision, mark.stamp.origin))
+        };
+        self.live.iter().map(since).min()
     }
 
     /// The identity's value, as the first live claim has it.

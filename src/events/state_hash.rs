@@ -31,15 +31,6 @@ enum What<'a> {
 }
 
 impl Part<'_> {
-    /// The reading this part was written at.
-    pub(super) const fn revision(&self) -> Revision {
-        match self.what {
-            What::Mark(mark) => mark.stamp.revision,
-            What::Lifted(_, revision) => revision,
-            What::Floor(stamp) => stamp.revision,
-        }
-    }
-
     /// Adds the part to a hash, every piece with a length or of a fixed one.
     pub(super) fn feed(&self, hasher: &mut Sha256) {
         hasher.update([self.tag]);
@@ -141,11 +132,14 @@ impl StateHasher {
     /// Adds one user. Call it in the order of user ids. One of which nothing is known counts as not
     /// there: whether it has a row depends on what was ignored, not on the set of events.
     pub fn user(&mut self, user: UserId, state: &UserState) {
-        if state.is_empty() {
+        let (mut one, mut parts) = (Sha256::new(), 0_u32);
+        visit_user(state, |part| {
+            parts += 1;
+            part.feed(&mut one);
+        });
+        if parts == 0 {
             return;
         }
-        let mut one = Sha256::new();
-        visit_user(state, |part| part.feed(&mut one));
         self.hasher.update(b"u");
         self.hasher.update(user.as_bytes());
         self.hasher.update(one.finalize());

@@ -195,12 +195,12 @@ mod tests {
     fn no_value_is_repeated() {
         for json in [
             r#"{"password":["hunter2"]}"#,
-            r#"{"password":"a","hunter2 ":1}"#,
+            r#"{"password":"a","x":"hunter2"}"#,
             r#"{"password":hunter2}"#,
             r#"{"password":"hunter2"#,
         ] {
             let (_, body) = said(json);
-            assert!(!body.contains("hunter2 ") && !body.contains("\"hunter2\""), "{body}");
+            assert!(!body.contains("hunter2"), "{body}");
         }
     }
 

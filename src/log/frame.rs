@@ -226,3 +226,52 @@ impl Commit {
 fn commit_crc(deployment: DeploymentId, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&deployment.0), content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::ids::Digest;
+    use crate::events::stamp::{Incarnation, Origin, Revision};
+    use crate::log::chain::{ChainEnd, Vector};
+    use crate::log::head::{FileKind, encode};
+
+    /// Version 1 is read for ever: these bytes never change.
+    #[test]
+    fn the_layout_of_version_1_stays_as_it_is() {
+        let deployment = DeploymentId([7; 16]);
+        let mut bytes = Vec::new();
+        let mut cover = Cover::default();
+        push_record(&mut bytes, &mut cover, b"header", Some(b"body")).unwrap();
+        push_record(&mut bytes, &mut cover, b"h", None).unwrap();
+        let (previous, end) = (LogPosition::new(2, 64), LogPosition::new(2, 145));
+        Commit { previous, end, cover }.push(deployment, &mut bytes);
+        assert_eq!(bytes.len(), 145 - 64);
+        assert_eq!(hex::encode(&bytes), FRAMES);
+        let incarnation = Incarnation { counter: 1, tag: 9 };
+        let (region, node) = ("eu".parse().unwrap(), "n1".parse().unwrap());
+        let last = ChainEnd { sequence: 5, head: Digest([4; 32]) };
+        let vector = Vector::from([(Origin { region, node, incarnation }, last)]);
+        let revision = Revision::from_unix_ms(1);
+        let head = encode(FileKind::Segment, deployment, 2, 99, revision, &vector);
+        assert_eq!(hex::encode(&head), HEAD);
+    }
+
+    const FRAMES: &str = "\
+        ec5206000400000050c93f26463d593868656164657242626f6479ec52010000000000000000006878a7\
+        8d6800ec434a4341530d0a4000000002000000910000000200000002000000e8b95680b902107c";
+    const HEAD: &str = "\
+        4a4341534c4f470001000100070707070707070707070707070707070200000063000000000001000000\
+        0000360000000100000065c659d400000000f6ba51d3026575026e310100000009000000050000000000\
+        00000404040404040404040404040404040404040404040404040404040404040404";
+
+    #[test]
+    fn lengths_that_no_record_has_are_refused() {
+        let (mut out, mut cover) = (Vec::new(), Cover::default());
+        let long = vec![0; BODY_BYTES_MAX + 1];
+        for (header, body) in [(&b""[..], &b""[..]), (&long[..1025], b""), (b"h", &long)] {
+            let pushed = push_record(&mut out, &mut cover, header, Some(body));
+            assert_eq!(pushed, Err(Fault::Lengths));
+        }
+        assert_eq!((out.len(), cover), (0, Cover::default()));
+    }
+}

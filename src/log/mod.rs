@@ -36,7 +36,9 @@
 //! | vector CRC | 4 | over the entries |
 //! | reserved | 4 | 0 |
 //! | head CRC | 4 | over the 60 bytes before it; these 64 are the same in every version |
-//! | per origin | | region length 1, region, node length 1, node, counter 4, tag 4, last sequence 8, its header's digest 32 |
+//! | per origin | 50 + names | origin; last sequence 8; its header's digest 32 |
+//!
+//! An origin is: region length 1, region, node length 1, node, life's counter 4, life's tag 4.
 //!
 //! | record frame | bytes | |
 //! |---|---|---|
@@ -61,7 +63,13 @@
 //! | erase list | bytes | |
 //! |---|---|---|
 //! | magic, version, zeros, deployment, CRC | 8, 2, 2, 16, 4 | the head |
-//! | per entry | 100 | region length 1, region 32, node length 1, node 32, counter 4, tag 4, sequence 8, position 8, reserved 2, durable entries 4, CRC 4 |
+//! | per entry | 100 | as follows |
+//! | origin | 74 | as above, but each name filled up to 32 with zeros |
+//! | sequence | 8 | |
+//! | position | 8 | segment (high half) and offset |
+//! | reserved | 2 | 0 |
+//! | durable entries | 4 | how many before this one were durable |
+//! | CRC | 4 | over the 96 bytes before it |
 //!
 //! # What is damage and what is torn
 //!

@@ -67,7 +67,7 @@ pub(super) fn registered() -> Event {
 
 pub(super) fn claimed(number: u8, verified: bool) -> Event {
     let (index, value) = (index(number), sealed(u64::from(number)));
-    Event::IdentityClaimed(IdentityClaimed { index, verified, value })
+    Event::IdentityClaimed(IdentityClaimed { index, verified, value, since: None })
 }
 
 pub(super) fn key_created(number: u8) -> Event {

@@ -81,7 +81,7 @@ pub(crate) fn key(number: u8) -> UserKeyCreated {
 }
 
 pub(crate) fn claim(clear: &str, verified: bool) -> IdentityClaimed {
-    IdentityClaimed { index: index(clear), verified, value: sealed(clear) }
+    IdentityClaimed { index: index(clear), verified, value: sealed(clear), since: None }
 }
 
 pub(crate) fn new_claim(clear: &str, verified: bool) -> NewClaim {

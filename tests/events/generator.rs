@@ -392,6 +392,7 @@ fn of_deployment(step: &Step, what: &What, of: jcas::events::ids::CompanyId) -> 
         What::Distrust { life, from } => Event::OriginDistrusted(OriginDistrusted {
             origin: life_of(*life),
             from_sequence: *from,
+            and_later_lives: from % 2 == 0,
             signature: [at; 64].into(),
         }),
         _ => Event::OriginOpened(OriginOpened { previous: None, verifying_key: [at; 32] }),

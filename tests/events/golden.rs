@@ -136,6 +136,7 @@ fn sample_events() -> Vec<(Subject, EffectiveTime, Event)> {
         of_deployment(Event::OriginDistrusted(OriginDistrusted {
             origin: life("af/n9", 4),
             from_sequence: 300,
+            and_later_lives: true,
             signature: [0x71; 64].into(),
         })),
     ]

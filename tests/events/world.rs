@@ -58,7 +58,7 @@ pub(crate) fn touched(fact: &Fact) -> Vec<UserId> {
     let mut users = match fact.subject {
         Subject::User(user) => vec![user],
         Subject::Pair(pair) => vec![pair.users().0, pair.users().1],
-        Subject::Company(_) | Subject::Deployment => Vec::new(),
+        Subject::Company(_) | Subject::Deployment | Subject::Other(_) => Vec::new(),
     };
     users.extend(fact.event.iter().flat_map(jcas::events::event::Event::touched_users));
     users.sort_unstable();
