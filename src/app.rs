@@ -41,6 +41,7 @@ use crate::events::record::LogPosition;
 use crate::events::registry::RegistryState;
 use crate::events::stamp::{Incarnation, Origin, Revision};
 use crate::files::{Disk, Files};
+use crate::gauges::Gauges;
 use crate::health::NodeHealth;
 use crate::http::api::Api;
 use crate::http::body::BodyLimit;
@@ -353,12 +354,18 @@ impl Node {
             every_events: config.state.checkpoint_events,
         })
         .map_err(AppError::system("start the checkpoint thread"))?;
+        let gauge_clock = clock.clone();
         let health = Arc::new(NodeHealth {
             log: Arc::clone(&recovered.log),
             store: recovered.store,
             clock,
             accounts: Arc::clone(&accounts),
         });
+        if metrics.is_some() {
+            let gauges =
+                Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts));
+            actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
+        }
         let api = make_api(&deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
         let servers = serve(config, web::Data::new(api), listeners)?;

@@ -10,6 +10,7 @@ pub mod crypto;
 pub mod deployment;
 pub mod events;
 pub mod files;
+pub mod gauges;
 pub mod health;
 pub mod http;
 pub mod kms;

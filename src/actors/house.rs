@@ -17,7 +17,9 @@ use crate::events::state::UserState;
 
 use super::directory::{self, Directory, DirectoryView, Reserved};
 use super::failure::{Failure, Unavailable};
-use super::registry::{self, Registry, RegistryFailure, RegistryView, RegistryWatch};
+use super::registry::{
+    self, Registry, RegistryFailure, RegistrySnapshot, RegistryView, RegistryWatch,
+};
 use super::shard::{self, Answer, Recorded, Shard, ShardView};
 
 /// The actors of a node. Cheap to clone.
@@ -139,6 +141,11 @@ impl House {
             sum.lost += view.lost;
         }
         Ok(sum)
+    }
+
+    /// What the registry shows of itself.
+    pub async fn observe_registry(&self) -> Result<RegistrySnapshot, Unavailable> {
+        call(&self.registry, registry::Observe).await
     }
 
     /// What the directory shows of itself, summed up.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
+use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
 use crate::events::command::Outcome;
@@ -87,6 +88,24 @@ struct Logged(journal::Outcome);
 #[rtype(result = "()")]
 pub struct Barrier(pub oneshot::Sender<()>);
 
+/// Asks for a snapshot.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Observe(pub oneshot::Sender<RegistrySnapshot>);
+
+/// What the registry shows of itself.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct RegistrySnapshot {
+    /// Companies.
+    pub companies: usize,
+    /// API keys that stand.
+    pub keys: usize,
+    /// Branch keys.
+    pub branch_keys: usize,
+    /// Lives of nodes.
+    pub lives: usize,
+}
+
 /// The registry without its mailbox.
 pub struct RegistryEngine {
     store: Arc<Store>,
@@ -161,6 +180,17 @@ impl RegistryEngine {
                 self.lanes.withdraw(ticket);
                 send(reply, Err(unavailable.into()));
             }
+        }
+    }
+
+    /// A snapshot.
+    pub fn view(&self) -> RegistrySnapshot {
+        let companies = &self.state.companies;
+        RegistrySnapshot {
+            companies: companies.len(),
+            keys: companies.values().map(|company| company.live_keys().count()).sum(),
+            branch_keys: self.state.branch_keys.len(),
+            lives: self.state.lives.len(),
         }
     }
 
@@ -247,5 +277,16 @@ impl Handler<Barrier> for Registry {
 
     fn handle(&mut self, barrier: Barrier, _: &mut Self::Context) {
         barrier.0.send(()).unwrap_or_default();
+    }
+}
+
+impl Handler<Observe> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, observe: Observe, _: &mut Self::Context) {
+        if let Some(engine) = &self.engine {
+            // Nobody listening any more is no fault.
+            let _unheard = observe.0.send(engine.view());
+        }
     }
 }

@@ -1,0 +1,88 @@
+//! Gauges: what the parts show of themselves, looked at from time to time for /metrics.
+//!
+//! docs/operations.md names each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+
+use crate::accounts::Accounts;
+use crate::actors::Unavailable;
+use crate::clock::NodeClock;
+use crate::log::{Log, LogStatus};
+
+/// What is looked at.
+pub struct Gauges {
+    log: Arc<Log>,
+    clock: NodeClock,
+    accounts: Arc<Accounts>,
+}
+
+impl Gauges {
+    /// Gauges of these parts.
+    pub const fn new(log: Arc<Log>, clock: NodeClock, accounts: Arc<Accounts>) -> Self {
+        Self { log, clock, accounts }
+    }
+
+    /// Looks every so often until the task is dropped. An actor that does not answer is looked at
+    /// again the next time.
+    pub async fn run(self, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        loop {
+            ticks.tick().await;
+            self.look_at_log();
+            self.look_at_pool();
+            if let Err(error) = self.look_at_actors().await {
+                tracing::debug!(%error, "not every actor could be looked at");
+            }
+        }
+    }
+
+    fn look_at_log(&self) {
+        let log = self.log.snapshot();
+        let writable = matches!(log.status, LogStatus::Writable | LogStatus::Warned { .. });
+        gauge!("jcas_log_writable").set(if writable { 1.0 } else { 0.0 });
+        gauge!("jcas_log_records").set(float(log.records));
+        gauge!("jcas_log_bytes").set(float(log.bytes));
+        gauge!("jcas_log_syncs").set(float(log.syncs));
+        gauge!("jcas_log_failures").set(float(log.failures));
+        gauge!("jcas_log_queue").set(float(log.queue_appends));
+        gauge!("jcas_clock_ahead_ms").set(float(self.clock.ahead_ms()));
+    }
+
+    fn look_at_pool(&self) {
+        let pool = self.accounts.pool().snapshot();
+        gauge!("jcas_hash_pool_queued").set(float(pool.queued));
+        gauge!("jcas_hash_pool_running").set(float(pool.running));
+        gauge!("jcas_hash_pool_done").set(float(pool.done));
+        gauge!("jcas_hash_pool_rejected").set(float(pool.rejected));
+    }
+
+    async fn look_at_actors(&self) -> Result<(), Unavailable> {
+        let house = self.accounts.house();
+        let shards = house.observe_shards().await?;
+        gauge!("jcas_shard_users_in_flight").set(float(shards.in_flight));
+        gauge!("jcas_shard_commands_applied").set(float(shards.applied));
+        gauge!("jcas_shard_commands_rejected").set(float(shards.rejected));
+        gauge!("jcas_shard_commands_unavailable").set(float(shards.unavailable));
+        gauge!("jcas_shard_events_lost").set(float(shards.lost));
+        let directory = house.observe_directory().await?;
+        gauge!("jcas_directory_held").set(float(directory.held));
+        gauge!("jcas_directory_waiting").set(float(directory.waiting));
+        gauge!("jcas_directory_found").set(float(directory.found));
+        gauge!("jcas_directory_refused").set(float(directory.refused));
+        let registry = house.observe_registry().await?;
+        gauge!("jcas_registry_companies").set(float(registry.companies));
+        gauge!("jcas_registry_keys").set(float(registry.keys));
+        gauge!("jcas_registry_branch_keys").set(float(registry.branch_keys));
+        gauge!("jcas_registry_lives").set(float(registry.lives));
+        Ok(())
+    }
+}
+
+/// A count as a gauge holds it. Beyond 2^53 the last digits are lost, and nobody counts so far.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+fn float(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or(u64::MAX) as f64
+}
