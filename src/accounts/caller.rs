@@ -1,11 +1,11 @@
 //! Who asks, and what of the request is kept with the events it brings about.
 
-use crate::crypto::blind::IndexKey;
 use crate::events::command;
 use crate::events::event::Cause;
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
 use crate::events::policy::{Policies, Reach, Scope, Scopes};
 
+use super::Accounts;
 use super::error::AccountError;
 
 /// A company that was recognised by its API key.
@@ -55,9 +55,11 @@ impl Caller {
     }
 }
 
-/// What is kept of a request: who asked, and a keyed digest of the request's id.
-pub fn cause(index_key: &IndexKey, company: CompanyId, key: ApiKeyId, request_id: &str) -> Cause {
-    let digest = index_key.keyed_digest("request-id", request_id.as_bytes());
-    let request = digest.first_chunk().map(|bytes| KeyedDigest(*bytes));
-    Cause { company: Some(company), key: Some(key), request, ..Cause::default() }
+impl Accounts {
+    /// What is kept of a request: who asked, and a keyed digest of the request's id.
+    pub fn cause(&self, company: CompanyId, key: ApiKeyId, request_id: &str) -> Cause {
+        let digest = self.parts.index_key.keyed_digest("request-id", request_id.as_bytes());
+        let request = digest.first_chunk().map(|bytes| KeyedDigest(*bytes));
+        Cause { company: Some(company), key: Some(key), request, ..Cause::default() }
+    }
 }

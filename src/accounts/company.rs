@@ -25,15 +25,24 @@ use super::vault::KeyFailure;
 /// Why an operator's command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum CompanyError {
-    /// The registry refused or could not.
+    /// The rules refuse it.
     #[error(transparent)]
-    Registry(#[from] RegistryFailure),
+    Rejected(#[from] RegistryRejection),
     /// The hash profile is not one.
     #[error("not a hash profile: {0}")]
     Profile(String),
-    /// A key could not be made or opened.
+    /// The node could not do it now, or a key could not be made or opened.
     #[error(transparent)]
     Account(#[from] AccountError),
+}
+
+impl From<RegistryFailure> for CompanyError {
+    fn from(failure: RegistryFailure) -> Self {
+        match failure {
+            RegistryFailure::Rejected(rejection) => Self::Rejected(rejection),
+            RegistryFailure::Unavailable(unavailable) => Self::Account(unavailable.into()),
+        }
+    }
 }
 
 /// A new API key. Its text is shown once and kept nowhere.
@@ -157,9 +166,6 @@ impl Accounts {
 impl CompanyError {
     /// Whether the company itself is not known.
     pub const fn is_unknown_company(&self) -> bool {
-        matches!(
-            self,
-            Self::Registry(RegistryFailure::Rejected(RegistryRejection::UnknownCompany(_)))
-        )
+        matches!(self, Self::Rejected(RegistryRejection::UnknownCompany(_)))
     }
 }

@@ -39,11 +39,15 @@ use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
 use crate::crypto::pool::{HashPool, Job, Outcome};
-use crate::crypto::secret::{Cost, Password, SecretHash};
+use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
 use crate::events::ids::UserId;
 use crate::events::state::UserState;
+
+/// What callers of the use cases hand in, and what may keep the node from answering them.
+pub use crate::actors::Unavailable;
+pub use crate::crypto::secret::Password;
 
 use self::caller::Caller;
 use self::error::AccountError;

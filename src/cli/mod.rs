@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::CheckConfig => return check_config::run(cli.config.as_deref()),
-        Command::Openapi => out::line(crate::http::openapi::OPENAPI),
+        Command::Openapi => out::line(crate::app::OPENAPI),
         Command::Call(args) => client::run(&args),
         command => load(cli.config.as_deref()).and_then(|config| with_config(command, &config)),
     };

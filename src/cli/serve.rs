@@ -1,6 +1,7 @@
 //! `jcas serve`: runs a node until it is told to stop.
 
-use crate::app::{Listeners, Node};
+use crate::app::Node;
+use crate::app::listeners::Listeners;
 use crate::config::Config;
 
 use super::{logging, out};

@@ -191,7 +191,8 @@ impl Candidate<'_> {
 }
 
 /// What a reader has seen of an account: the greatest reading in it, which never goes back, and a
-/// short digest of all its stamps, so that a late event with a lower stamp shows too. The contract's opaque revision.
+/// short digest of all its stamps, so that a late event with a lower stamp shows too. It is the
+/// contract's opaque revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     greatest: Revision,

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::event::{Event, EventKind, for_each_event};
 use super::ids::Digest;
+use super::pair::Pair;
 use super::record::{Fact, Header, Record};
 use super::state::UserState;
 
@@ -188,7 +189,7 @@ macro_rules! fields_codec {
 use super::event::{
     ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, BranchKeyWrapped, CompanyRegistered,
     FieldChange, HashProfileDeclared, IdentityClaimed, LegacyHashAdded, OriginDistrusted,
-    OriginOpened, Pair, PasswordSet, PolicySet, UserKeyCreated, UserRegistered, UsersLinked,
+    OriginOpened, PasswordSet, PolicySet, UserKeyCreated, UserRegistered, UsersLinked,
     UsersUnlinked,
 };
 use super::ids::{BlindIndex, CompanyId};

@@ -213,8 +213,8 @@ impl Deciding<'_> {
         Ok(Self::applied(vec![self.now(Event::PasswordSet(set))]))
     }
 
-    /// The password that was verified must still be the current one. One of another user of the account is
-    /// not seen here: it was checked when the password was.
+    /// The password that was verified must still be the current one. One of another user of the
+    /// account is not seen here: it was checked when the password was.
     fn require_standing(&self, proof: Proof) -> Result<(), Rejection> {
         if proof.user != self.user || is_current(self.user, self.state, &proof.mark) {
             Ok(())

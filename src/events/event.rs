@@ -11,6 +11,7 @@ use super::ids::{
     ApiKeyId, BlindIndex, BranchKeyId, CompanyId, Country, FieldName, Fingerprint, HashProfileId,
     KeyedDigest, ProfileName, RegionId, Slot, UserId, UserKeyId,
 };
+use super::pair::Pair;
 use super::policy::{Policies, Scopes, Signing};
 use super::record::{Register, Subject};
 use super::stamp::{EventRef, Origin, Revision, Stamp};
@@ -114,35 +115,6 @@ pub struct UsersUnlinked {
     pub pairs: Vec<Pair>,
     /// Per user the stamp at and below which its credentials no longer count.
     pub floors: Vec<(UserId, Stamp)>,
-}
-
-/// Two users, the lesser id first: what a link is between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Pair(UserId, UserId);
-
-impl Pair {
-    /// The pair of two different users, in either order.
-    pub fn new(one: UserId, other: UserId) -> Option<Self> {
-        match one.cmp(&other) {
-            std::cmp::Ordering::Less => Some(Self(one, other)),
-            std::cmp::Ordering::Greater => Some(Self(other, one)),
-            std::cmp::Ordering::Equal => None,
-        }
-    }
-
-    /// Both users, the lesser id first.
-    pub const fn users(&self) -> (UserId, UserId) {
-        (self.0, self.1)
-    }
-
-    /// The one that `user` is paired with.
-    pub fn other(&self, user: UserId) -> Option<UserId> {
-        match user {
-            _ if user == self.0 => Some(self.1),
-            _ if user == self.1 => Some(self.0),
-            _ => None,
-        }
-    }
 }
 
 /// A company was made, or its countries or name changed.
@@ -271,41 +243,6 @@ pub struct OriginDistrusted {
     pub and_later_lives: bool,
     /// Ed25519 by the deployment's offline operator key over deployment, origin and sequence.
     pub signature: Box<[u8]>,
-}
-
-/// Declares the enum, the numbers and the words of its kinds.
-macro_rules! events {
-    ($($(#[$doc:meta])* $number:literal $name:ident($body:ty) $word:literal;)+) => {
-        /// Everything that can happen.
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(tag = "kind", content = "body")]
-        pub enum Event {
-            $($(#[$doc])* $name($body),)+
-        }
-
-        impl Event {
-            /// The kind's number: part of the stored format.
-            pub const fn kind(&self) -> EventKind {
-                match self { $(Self::$name(_) => EventKind($number),)+ }
-            }
-        }
-
-        impl EventKind {
-            /// Every kind this version knows.
-            pub const KNOWN: &'static [Self] = &[$(Self($number)),+];
-
-            /// The kind's name; a kind of a newer version has none here.
-            pub const fn name(self) -> Option<&'static str> {
-                match self.0 { $($number => Some($word),)+ _ => None }
-            }
-        }
-
-        /// Calls `$then!` with `(number name body)` for every kind: the codec's table.
-        macro_rules! for_each_event {
-            ($then:ident) => { $then! { $($number $name($body)),+ } };
-        }
-        pub(super) use for_each_event;
-    };
 }
 
 /// The number of a kind of event. Kinds of newer versions are kept and passed on unread.

@@ -83,7 +83,7 @@ fn erase(state: &mut UserState, mark: Mark) -> Effect {
 }
 
 fn link(state: &mut UserState, user: UserId, mark: Mark, fact: &Fact) -> Effect {
-    let mut write = |pair: &super::event::Pair, link| match pair.other(user) {
+    let mut write = |pair: &super::pair::Pair, link| match pair.other(user) {
         Some(other) => Cell::offer_in(&mut state.links, other, mark, link),
         None => Effect::Ignored,
     };

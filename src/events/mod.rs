@@ -8,6 +8,11 @@
 //!                              \-> rejection
 //! ```
 
+#[macro_use]
+mod event_macro;
+#[macro_use]
+mod name_macros;
+
 pub mod account;
 pub mod cell;
 pub mod codec;
@@ -17,6 +22,7 @@ pub mod decide_registry;
 pub mod event;
 pub mod evolve;
 pub mod ids;
+pub mod pair;
 pub mod policy;
 pub mod record;
 pub mod registry;

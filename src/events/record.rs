@@ -6,10 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Cause, Draft, Event, EventKind, Pair};
+use super::event::{Cause, Draft, Event, EventKind};
 use super::ids::{
     ApiKeyId, BranchKeyId, CompanyId, Country, DeploymentId, Digest, Slot, UserId, UserKeyId,
 };
+use super::pair::Pair;
 use super::stamp::{EffectiveTime, EventRef, Origin, Revision, Stamp};
 use super::wire::{Unknown, Wire};
 

@@ -7,8 +7,8 @@
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::event::Pair;
 use super::ids::{BranchKeyId, Slot, UserId, UserKeyId};
+use super::pair::Pair;
 use super::record::{Register, Subject};
 
 /// Longest name of a subject or register, in bytes.

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
-use crate::crypto::blind::IndexKey;
 use crate::events::ids::RegionId;
 
 /// What handlers are given.
 pub struct Api {
     /// The use cases.
     pub accounts: Arc<Accounts>,
-    /// The key that request ids are digested under.
-    pub index_key: IndexKey,
     /// The deployment's name.
     pub deployment: String,
     /// This node's region.

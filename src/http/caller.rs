@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::accounts::caller::{self, Caller};
+use crate::accounts::caller::Caller;
 use crate::accounts::company::PresentedKey;
 use crate::events::policy::Signing;
 
@@ -58,7 +58,7 @@ fn recognise(request: &HttpRequest) -> Result<Caller, ApiError> {
         countries: company.countries().to_vec(),
         scopes: key.scopes.clone(),
         policies: company.policies(),
-        cause: caller::cause(&api.index_key, key.company, key.key, &id.0),
+        cause: api.accounts.cause(key.company, key.key, &id.0),
     })
 }
 

@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
+use crate::accounts::Unavailable;
 use crate::accounts::error::{AccountError, FieldError};
-use crate::actors::Unavailable;
 use crate::events::command::Rejection;
 use crate::events::ids::UserId;
 

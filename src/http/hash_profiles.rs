@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::accounts::company::CompanyError;
 use crate::accounts::error::AccountError;
-use crate::actors::registry::RegistryFailure;
 use crate::events::decide_registry::RegistryRejection;
 use crate::events::ids::{CompanyId, ProfileName, Slot};
 use crate::events::policy::Scope;
@@ -23,10 +22,7 @@ impl From<CompanyError> for ApiError {
             CompanyError::Profile(detail) => {
                 AccountError::field("profile", "invalid", detail).into()
             }
-            CompanyError::Registry(RegistryFailure::Unavailable(unavailable)) => {
-                AccountError::Unavailable(unavailable).into()
-            }
-            CompanyError::Registry(RegistryFailure::Rejected(rejection)) => match rejection {
+            CompanyError::Rejected(rejection) => match rejection {
                 RegistryRejection::UnknownCompany(_) => {
                     AccountError::NotFound("the company was").into()
                 }

@@ -3,9 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
+use crate::accounts::Password;
 use crate::accounts::error::AccountError;
 use crate::accounts::login::{Login, Who};
-use crate::crypto::secret::Password;
 use crate::events::ids::{Country, IdentityKind, UserId};
 
 use super::api::Api;

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::accounts::Password;
 use crate::accounts::error::AccountError;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
-use crate::crypto::secret::Password;
 use crate::events::account::Seen;
 use crate::events::command::Outcome;
 use crate::events::ids::{Country, UserId};

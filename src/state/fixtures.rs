@@ -1,11 +1,12 @@
 //! Users, facts and checkpoints that the tests of the state share.
 
-use crate::events::event::{Event, FieldChange, IdentityClaimed, Pair, Sealed, UserKeyCreated};
+use crate::events::event::{Event, FieldChange, IdentityClaimed, Sealed, UserKeyCreated};
 use crate::events::event::{UserRegistered, UsersLinked};
 use crate::events::ids::{
     BlindIndex, BranchKeyId, CompanyId, DeploymentId, Digest, Fingerprint, IdentityKind, UserId,
     UserKeyId,
 };
+use crate::events::pair::Pair;
 use crate::events::record::{Fact, LogPosition, Subject};
 use crate::events::stamp::{EffectiveTime, EventRef, Incarnation, Origin, Revision, Stamp};
 

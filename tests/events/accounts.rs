@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jcas::events::account::{Account, Candidate, Claimant, Seen, meant, owner};
 use jcas::events::cell::Mark;
-use jcas::events::event::{Event, Pair, PasswordSet, UsersUnlinked};
+use jcas::events::event::{Event, PasswordSet, UsersUnlinked};
 use jcas::events::evolve::evolve;
 use jcas::events::ids::{FieldName, UserId};
+use jcas::events::pair::Pair;
 use jcas::events::record::Fact;
 use jcas::events::stamp::{Revision, Stamp};
 use jcas::events::state::UserState;

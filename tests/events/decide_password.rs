@@ -35,7 +35,7 @@ fn upgraded(verified: Mark, lineage: Vec<EventRef>) -> Event {
 /// The user's credentials at and below those of event `number` no longer count.
 fn unlinked_above(mut scenario: Scenario, number: usize) -> Scenario {
     let floor = scenario.mark(number).stamp;
-    let pair = jcas::events::event::Pair::new(subject(), user(9)).unwrap();
+    let pair = jcas::events::pair::Pair::new(subject(), user(9)).unwrap();
     let reference = EventRef { origin: origin("af/n1"), sequence: 1 };
     let revision = at(4_000);
     let fact = Fact {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jcas::events::codec;
 use jcas::events::event::*;
 use jcas::events::ids::{BranchKeyId, Digest, HashProfileId, UserId, UserKeyId};
+use jcas::events::pair::Pair;
 use jcas::events::policy::{Policies, Scope, Scopes, Signing};
 use jcas::events::record::{Fact, Header, Record, Register, Subject};
 use jcas::events::stamp::{EffectiveTime, EventRef, Incarnation, Origin, Revision, Stamp};

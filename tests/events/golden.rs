@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use jcas::events::codec;
 use jcas::events::event::*;
 use jcas::events::ids::{BranchKeyId, Digest, HashProfileId, KeyedDigest};
+use jcas::events::pair::Pair;
 use jcas::events::policy::{Policies, Scope, Scopes, Signing};
 use jcas::events::record::{Fact, Header, Record, Subject};
 use jcas::events::stamp::{EffectiveTime, EventRef, Stamp};

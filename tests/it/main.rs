@@ -10,4 +10,5 @@
 
 mod node;
 
+mod tidy;
 mod ways;

@@ -1,0 +1,247 @@
+//! The composition root: builds a node from its settings, runs it, stops it.
+//!
+//! ```text
+//! lock the folder -> deployment -> log (a torn tail is cut) -> state (opened or rebuilt)
+//!   -> fold what came after the checkpoint -> a new life -> actors -> listeners
+//! ```
+//!
+//! Everything is stopped in the opposite order, and a last checkpoint makes the next start short.
+
+pub mod listeners;
+pub mod recovered;
+
+mod parts;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::dev::ServerHandle;
+use actix_web::web;
+use tokio::sync::watch;
+
+use crate::accounts::Accounts;
+use crate::actors::checkpointer::{CheckpointParts, Checkpointer};
+use crate::actors::journal::{Journal, chain};
+use crate::actors::recovery::RecoveryError;
+use crate::actors::shard::OnFatal;
+use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
+use crate::config::Config;
+use crate::deployment::error::DeploymentError;
+use crate::deployment::lock::{DataLock, lock};
+use crate::deployment::{self, Deployment, InitOptions};
+use crate::events::decide_registry::RegistryCommand;
+use crate::events::event::Cause;
+use crate::gauges::Gauges;
+use crate::health::NodeHealth;
+use crate::log::{LogError, LogWriter};
+use crate::state::error::StateError;
+
+use self::listeners::{Listeners, addresses, serve};
+use self::parts::{make_accounts, make_api, new_life, start_actors};
+use self::recovered::recover;
+
+pub use crate::http::openapi::OPENAPI;
+
+/// Where the log lies in a data folder.
+pub const LOG_FOLDER: &str = "log";
+
+/// Where the state lies in a data folder.
+pub const STATE_FOLDER: &str = "state";
+
+/// Why a node did not start or stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The deployment's files are not as they must be.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// The log is not as it must be.
+    #[error("the log does not open")]
+    Log(#[from] LogError),
+    /// The state is not as it must be.
+    #[error("the state does not open")]
+    State(#[from] StateError),
+    /// The log could not be folded.
+    #[error("the log could not be folded into the state")]
+    Recovery(#[from] RecoveryError),
+    /// A listener could not be opened.
+    #[error(
+        "cannot listen on {address}: {source}; is another jcas running? set {setting} to another \
+         address, for example JCAS__HTTP__{}=127.0.0.1:0", setting.to_uppercase()
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting it came from.
+        setting: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operating system refused something.
+    #[error("cannot {doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The first event of this life could not be recorded.
+    #[error("the node's start could not be recorded: {0}")]
+    NotOpened(String),
+}
+
+impl AppError {
+    fn system(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { doing, source }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    /// Where companies call.
+    pub company_address: SocketAddr,
+    /// Where operators call.
+    pub operator_address: SocketAddr,
+    /// The use cases, for what runs in the same process.
+    pub accounts: Arc<Accounts>,
+    /// The deployment it is of.
+    pub deployment: Arc<Deployment>,
+    /// Fires once when the node cannot go on.
+    pub fatal: watch::Receiver<Option<String>>,
+    servers: Vec<ServerHandle>,
+    checkpointer: Checkpointer,
+    writer: LogWriter,
+    arbiters: Vec<Arbiter>,
+    _lock: DataLock,
+}
+
+/// The data folder's deployment; one is made where there is none.
+pub fn open_or_init(config: &Config) -> Result<(Deployment, bool), AppError> {
+    let folder = data_folder(config);
+    match deployment::open(&folder) {
+        Err(DeploymentError::NoDeployment { .. }) => Ok((init(config)?, true)),
+        opened => Ok((opened?, false)),
+    }
+}
+
+/// Makes a new deployment as the settings say.
+pub fn init(config: &Config) -> Result<Deployment, AppError> {
+    let name = config.node.deployment.parse().map_err(|_| AppError::System {
+        doing: "use the deployment's name",
+        source: std::io::ErrorKind::InvalidInput.into(),
+    })?;
+    let options = InitOptions { name, region: config.node.region, node: config.node.name };
+    Ok(deployment::init(&data_folder(config), options, &mut getrandom::fill)?)
+}
+
+/// The data folder, from the root.
+pub fn data_folder(config: &Config) -> PathBuf {
+    std::path::absolute(&config.node.data_dir).unwrap_or_else(|_| config.node.data_dir.clone())
+}
+
+impl Node {
+    /// Starts a node on a data folder that nobody else uses. Must be called within an actix
+    /// system.
+    pub async fn start(
+        config: &Config,
+        listeners: Listeners,
+        metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+    ) -> Result<Self, AppError> {
+        let (deployment, made) = open_or_init(config)?;
+        if made {
+            let name = &deployment.description().deployment.name;
+            tracing::info!(%name, folder = %deployment.folder().display(), "made a deployment");
+        }
+        Self::start_deployment(config, deployment, listeners, metrics).await
+    }
+
+    async fn start_deployment(
+        config: &Config,
+        deployment: Deployment,
+        listeners: Listeners,
+        metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+    ) -> Result<Self, AppError> {
+        let data_lock = lock(deployment.folder())?;
+        let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let recovered = recover(config, &deployment, &wall, false)?;
+        recovered.checkpoint(&deployment)?;
+        let deployment = Arc::new(deployment);
+        let clock = NodeClock::starting_after(recovered.greatest, Arc::clone(&wall));
+        let (fatal_sender, fatal) = watch::channel(None);
+        let on_fatal: OnFatal = Arc::new(move |error| {
+            let error = error.to_string();
+            tracing::error!(error, "the node cannot go on and stops");
+            fatal_sender.send_replace(Some(error));
+        });
+        let (origin, opening) = new_life(&deployment, &recovered);
+        let stopping = Arc::clone(&on_fatal);
+        let writer =
+            recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
+        let journal = Journal::new(writer.clone(), origin, clock.clone(), Arc::new(OsEntropy));
+        let (house, arbiters) = start_actors(config, &deployment, &recovered, &journal, &on_fatal);
+        let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
+        opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
+        let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall)?);
+        let checkpointer = Checkpointer::start(CheckpointParts {
+            store: Arc::clone(&recovered.store),
+            folder: recovered.folder,
+            generation: recovered.generation,
+            log: Arc::clone(&recovered.log),
+            house: house.clone(),
+            deployment: deployment.description().deployment.id,
+            clock: clock.clone(),
+            every: Duration::from_secs(config.state.checkpoint_s),
+            every_events: config.state.checkpoint_events,
+        })
+        .map_err(AppError::system("start the checkpoint thread"))?;
+        let gauge_clock = clock.clone();
+        let health = Arc::new(NodeHealth {
+            log: Arc::clone(&recovered.log),
+            store: recovered.store,
+            clock,
+            accounts: Arc::clone(&accounts),
+        });
+        if metrics.is_some() {
+            let gauges =
+                Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts));
+            actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
+        }
+        let api = make_api(&deployment, &accounts, health, metrics)?;
+        let (company_address, operator_address) = addresses(&listeners)?;
+        let servers = serve(config, web::Data::new(api), listeners)?;
+        Ok(Self {
+            company_address,
+            operator_address,
+            accounts,
+            deployment,
+            fatal,
+            servers,
+            checkpointer,
+            writer,
+            arbiters,
+            _lock: data_lock,
+        })
+    }
+
+    /// Stops: calls under way are finished, a last checkpoint is taken, the log is closed.
+    pub async fn stop(self) -> Result<(), AppError> {
+        for server in &self.servers {
+            server.stop(true).await;
+        }
+        let finished = tokio::task::spawn_blocking(move || self.checkpointer.finish()).await;
+        self.writer.close();
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        self.accounts.pool().shutdown();
+        Ok(finished.unwrap_or(Ok(()))?)
+    }
+}
+
+/// The log's folder in a data folder.
+pub fn log_folder(data: &Path) -> PathBuf {
+    data.join(LOG_FOLDER)
+}

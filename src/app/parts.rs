@@ -1,0 +1,173 @@
+//! The parts of a node, put together as the settings say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Arbiter};
+use tokio::sync::watch;
+
+use crate::accounts::vault::{Vault, VaultParts};
+use crate::accounts::{Accounts, AccountsParts, Settings};
+use crate::actors::directory::Directory;
+use crate::actors::house::House;
+use crate::actors::journal::Journal;
+use crate::actors::registry::{Registry, RegistryParts, RegistryView};
+use crate::actors::shard::{OnFatal, Shard, ShardParts};
+use crate::clock::{Clock, OsEntropy, random};
+use crate::config::Config;
+use crate::crypto::blind::IndexKey;
+use crate::crypto::pool::{Budget, HashPool, PoolConfig};
+use crate::crypto::secret::Cost;
+use crate::deployment::Deployment;
+use crate::deployment::token::operator_token;
+use crate::events::event::{OriginOpened, PreviousLife};
+use crate::events::stamp::{Incarnation, Origin};
+use crate::health::NodeHealth;
+use crate::http::api::Api;
+
+use super::AppError;
+use super::recovered::Recovered;
+
+/// A new life of this node, and the event that opens it.
+pub(super) fn new_life(deployment: &Deployment, recovered: &Recovered) -> (Origin, OriginOpened) {
+    let description = deployment.description();
+    let (region, node) = (description.region, description.node);
+    let vector = recovered.log.vector();
+    let last = crate::log::last_life(&vector, region, node);
+    let tag = random(&OsEntropy).map(u32::from_be_bytes).unwrap_or_default();
+    let counter = last.as_ref().map_or(1, |(origin, _)| origin.incarnation.counter + 1);
+    let origin = Origin { region, node, incarnation: Incarnation { counter, tag } };
+    let previous =
+        last.map(|(origin, end)| PreviousLife { origin, sequence: end.sequence, head: end.head });
+    let verifying =
+        crate::deployment::names::VerifyingKey::of_seed(deployment.region_signing_seed().expose());
+    (origin, OriginOpened { previous, verifying_key: *verifying.as_bytes() })
+}
+
+pub(super) fn start_actors(
+    config: &Config,
+    deployment: &Deployment,
+    recovered: &Recovered,
+    journal: &Journal,
+    on_fatal: &OnFatal,
+) -> (House, Vec<Arbiter>) {
+    let cores = cores(0);
+    let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new()).collect();
+    let mut homes = arbiters.iter().map(Arbiter::handle).cycle();
+    let shards = usize::from(deployment.description().deployment.shards.get());
+    let mut shard_addresses = Vec::with_capacity(shards);
+    for home in homes.by_ref().take(shards) {
+        let parts = ShardParts {
+            store: Arc::clone(&recovered.store),
+            reader: recovered.log.reader(),
+            journal: journal.clone(),
+            waiting_per_user_max: config.actors.pending_per_user,
+            on_fatal: Arc::clone(on_fatal),
+        };
+        let shard = Shard::new(parts, config.actors.shard_mailbox);
+        shard_addresses.push(Shard::start_in_arbiter(&home, |_| shard));
+    }
+    let mut directories = Vec::with_capacity(cores);
+    for home in homes.by_ref().take(cores) {
+        let store = Arc::clone(&recovered.store);
+        let waiting_max = config.actors.pending_per_user;
+        let directory = Directory::new(store, waiting_max, config.actors.directory_mailbox);
+        directories.push(Directory::start_in_arbiter(&home, |_| directory));
+    }
+    let (published, view) = watch::channel(Arc::new(RegistryView::default()));
+    let registry = Registry::new(
+        RegistryParts {
+            store: Arc::clone(&recovered.store),
+            journal: journal.clone(),
+            state: recovered.registry.clone(),
+            published,
+            on_fatal: Arc::clone(on_fatal),
+        },
+        config.actors.shard_mailbox,
+    );
+    let registry = match homes.next() {
+        Some(home) => Registry::start_in_arbiter(&home, |_| registry),
+        None => registry.start(),
+    };
+    (House::new(shard_addresses, directories, registry, view), arbiters)
+}
+
+pub(super) fn make_accounts(
+    config: &Config,
+    deployment: &Deployment,
+    house: &House,
+    origin: Origin,
+    wall: &Arc<dyn Clock>,
+) -> Result<Accounts, AppError> {
+    let description = deployment.description();
+    let day_ms = 24 * 60 * 60 * 1000;
+    let vault = Vault::new(VaultParts {
+        deployment: description.deployment.id,
+        origin,
+        kms: Arc::new(deployment.local_kms()),
+        regions: description.deployment.regions.iter().map(|keys| keys.region).collect(),
+        house: house.clone(),
+        clock: Arc::clone(wall),
+        cached_users: config.keys.user_key_cache_entries,
+        branch_lifetime_ms: u64::from(config.keys.branch_key_days) * day_ms,
+    });
+    let at_least_one =
+        |count| std::num::NonZeroUsize::new(count).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool = HashPool::start(PoolConfig {
+        threads: at_least_one(cores(config.hash.threads)),
+        queue: at_least_one(config.hash.queue_jobs),
+    })
+    .map_err(AppError::system("start the hash pool"))?;
+    let renumberings = &config.phone.renumberings;
+    let settings = Settings {
+        cost: Cost::new(config.hash.bcrypt_cost).map_err(|_| AppError::System {
+            doing: "use the bcrypt cost",
+            source: std::io::ErrorKind::InvalidInput.into(),
+        })?,
+        verify_budget: Budget::from_millis(
+            u32::try_from(config.hash.verify_budget_ms).unwrap_or(u32::MAX),
+        ),
+        failure_quantum: Duration::from_millis(config.hash.failure_quantum_ms),
+        renumberings: renumberings.iter().map(|it| (it.from.clone(), it.to.clone())).collect(),
+    };
+    Ok(Accounts::new(AccountsParts {
+        house: house.clone(),
+        vault,
+        pool,
+        index_key: index_key(deployment),
+        clock: Arc::clone(wall),
+        entropy: Arc::new(OsEntropy),
+        settings,
+    }))
+}
+
+pub(super) fn index_key(deployment: &Deployment) -> IndexKey {
+    let key = deployment.index_key();
+    IndexKey::from_bytes(key.version, *key.secret.expose())
+}
+
+pub(super) fn make_api(
+    deployment: &Deployment,
+    accounts: &Arc<Accounts>,
+    health: Arc<NodeHealth>,
+    metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+) -> Result<Api, AppError> {
+    let token = operator_token(deployment.folder())?;
+    Ok(Api {
+        accounts: Arc::clone(accounts),
+        deployment: deployment.description().deployment.name.to_string(),
+        region: deployment.description().region,
+        health: health.clone(),
+        metrics,
+        operator_token: token.expose().to_owned(),
+        operations: health,
+    })
+}
+
+/// How many threads a setting means: zero is one for each core.
+pub(super) fn cores(setting: usize) -> usize {
+    match setting {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        threads => threads,
+    }
+}
