@@ -23,6 +23,7 @@ pub mod layout;
 pub mod plan;
 pub mod sled_kv;
 pub mod store;
+pub mod trees;
 pub mod verify;
 
 #[cfg(test)]
