@@ -19,11 +19,11 @@ use tokio::sync::watch;
 
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
-use crate::actors::checkpointer::{CheckpointParts, Checkpointer};
+use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::directory::Directory;
 use crate::actors::house::House;
 use crate::actors::journal::{Journal, chain};
-use crate::actors::recovery::{self, RecoveryError};
+use crate::actors::recovery::{self, Recovered, RecoveryError};
 use crate::actors::registry::{Registry, RegistryParts, RegistryView};
 use crate::actors::shard::{OnFatal, Shard, ShardParts};
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock, random};
@@ -36,10 +36,8 @@ use crate::deployment::lock::{DataLock, lock};
 use crate::deployment::token::operator_token;
 use crate::deployment::{self, Deployment, InitOptions};
 use crate::events::decide_registry::RegistryCommand;
-use crate::events::event::{Cause, OriginOpened, PreviousLife};
-use crate::events::record::LogPosition;
-use crate::events::registry::RegistryState;
-use crate::events::stamp::{Incarnation, Origin, Revision};
+use crate::events::event::{Cause, OriginOpened};
+use crate::events::stamp::Origin;
 use crate::files::{Disk, Files};
 use crate::gauges::Gauges;
 use crate::health::NodeHealth;
@@ -50,8 +48,6 @@ use crate::http::{company_routes, frame};
 use crate::log::{Log, LogError, LogOptions, LogWriter};
 use crate::state::error::StateError;
 use crate::state::folder::StateFolder;
-use crate::state::plan::{LogBounds, Plan};
-use crate::state::store::Store;
 
 /// Where the log lies in a data folder.
 pub const LOG_FOLDER: &str = "log";
@@ -175,20 +171,6 @@ pub fn data_folder(config: &Config) -> PathBuf {
     std::path::absolute(&config.node.data_dir).unwrap_or_else(|_| config.node.data_dir.clone())
 }
 
-/// An opened log and a state that holds everything in it.
-pub struct Recovered {
-    /// The log.
-    pub log: Arc<Log>,
-    /// The state.
-    pub store: Arc<Store>,
-    /// Companies and keys.
-    pub registry: RegistryState,
-    /// The greatest revision so far.
-    pub greatest: Revision,
-    folder: StateFolder,
-    generation: crate::state::checkpoint::Generation,
-}
-
 /// Opens the log and brings the state up to it. `rebuild` folds everything anew.
 pub fn recover(
     config: &Config,
@@ -212,76 +194,9 @@ pub fn recover(
         tracing::warn!(bytes = opened.cut_bytes, "cut what a crash left unfinished in the log");
     }
     let folder = StateFolder::open(&data.join(STATE_FOLDER), files, config.state.cache_mib << 20)?;
-    let started = folder.start(LogBounds { deployment: id, end: opened.end })?;
-    let (kv, generation, from) = match started.plan {
-        Plan::Open { replay_from, .. } if !rebuild => {
-            (started.kv, started.generation, Some(replay_from))
-        }
-        Plan::Open { .. } => {
-            drop(started.kv);
-            let (kv, generation) = folder.begin_rebuild()?;
-            (kv, generation, None)
-        }
-        Plan::Rebuild { reason } => {
-            if opened.end > LogPosition::START {
-                tracing::warn!(%reason, "the state is folded from the log anew");
-            }
-            (started.kv, started.generation, None)
-        }
-    };
-    let store = Arc::new(Store::new(Arc::new(kv)));
-    let reader = log.reader();
-    let registry = match from {
-        Some(_) => recovery::fold_registry(&reader, store.registry_positions()?)?,
-        None => RegistryState::default(),
-    };
-    let mut recovered = Recovered {
-        log: Arc::new(log),
-        store,
-        registry,
-        greatest: opened.greatest_revision,
-        folder,
-        generation,
-    };
-    recovered.fold(from.unwrap_or(LogPosition::START))?;
-    Ok(recovered)
-}
-
-impl Recovered {
-    fn fold(&mut self, from: LogPosition) -> Result<(), AppError> {
-        let reader = self.log.reader();
-        let mut progress = Progress::default();
-        let registry = &mut self.registry;
-        let folded = recovery::fold_log(&reader, from, &self.store, registry, |records| {
-            progress.tell(records);
-        })?;
-        if folded.distrust_changed {
-            // What was folded before did not know who is distrusted: fold it again, knowing.
-            let distrust = self.registry.distrust.clone();
-            let (kv, generation) = self.folder.begin_rebuild()?;
-            self.store = Arc::new(Store::new(Arc::new(kv)));
-            self.generation = generation;
-            self.registry = RegistryState { distrust, ..RegistryState::default() };
-            let registry = &mut self.registry;
-            recovery::fold_log(&reader, LogPosition::START, &self.store, registry, |_| {})?;
-        }
-        if folded.records > 0 {
-            tracing::info!(records = folded.records, "folded the log into the state");
-        }
-        Ok(())
-    }
-
-    /// Makes the state durable and says so; then folders that do not count are removed.
-    pub fn checkpoint(&self, deployment: &Deployment) -> Result<(), AppError> {
-        let checkpoint = crate::state::checkpoint::Checkpoint {
-            deployment: deployment.description().deployment.id,
-            generation: self.generation,
-            applied_below: self.log.durable(),
-            greatest: self.greatest,
-        };
-        self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
-        Ok(self.folder.remove_all_but(Some(self.generation))?)
-    }
+    let mut progress = Progress::default();
+    let told = |records| progress.tell(records);
+    Ok(recovery::recover(log, &opened, folder, rebuild, told)?)
 }
 
 /// Says from time to time how far a long fold is.
@@ -324,7 +239,7 @@ impl Node {
         let data_lock = lock(deployment.folder())?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let recovered = recover(config, &deployment, &wall, false)?;
-        recovered.checkpoint(&deployment)?;
+        recovered.checkpoint()?;
         let deployment = Arc::new(deployment);
         let clock = NodeClock::starting_after(recovered.greatest, Arc::clone(&wall));
         let (fatal_sender, fatal) = watch::channel(None);
@@ -343,13 +258,14 @@ impl Node {
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
         let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall)?);
         let checkpointer = Checkpointer::start(CheckpointParts {
-            store: Arc::clone(&recovered.store),
-            folder: recovered.folder,
-            generation: recovered.generation,
-            log: Arc::clone(&recovered.log),
+            checkpoints: Checkpoints {
+                store: Arc::clone(&recovered.store),
+                folder: recovered.folder,
+                generation: recovered.generation,
+                log: Arc::clone(&recovered.log),
+                clock: clock.clone(),
+            },
             house: house.clone(),
-            deployment: deployment.description().deployment.id,
-            clock: clock.clone(),
             every: Duration::from_secs(config.state.checkpoint_s),
             every_events: config.state.checkpoint_events,
         })
@@ -401,14 +317,8 @@ impl Node {
 /// A new life of this node, and the event that opens it.
 fn new_life(deployment: &Deployment, recovered: &Recovered) -> (Origin, OriginOpened) {
     let description = deployment.description();
-    let (region, node) = (description.region, description.node);
-    let vector = recovered.log.vector();
-    let last = crate::log::last_life(&vector, region, node);
     let tag = random(&OsEntropy).map(u32::from_be_bytes).unwrap_or_default();
-    let counter = last.as_ref().map_or(1, |(origin, _)| origin.incarnation.counter + 1);
-    let origin = Origin { region, node, incarnation: Incarnation { counter, tag } };
-    let previous =
-        last.map(|(origin, end)| PreviousLife { origin, sequence: end.sequence, head: end.head });
+    let (origin, previous) = recovered.next_life(description.region, description.node, tag);
     let verifying =
         crate::deployment::names::VerifyingKey::of_seed(deployment.region_signing_seed().expose());
     (origin, OriginOpened { previous, verifying_key: *verifying.as_bytes() })
