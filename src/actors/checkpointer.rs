@@ -8,13 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock::NodeClock;
-use crate::events::ids::DeploymentId;
 use crate::events::record::LogPosition;
 use crate::log::Log;
 use crate::state::checkpoint::{Checkpoint, Generation};
 use crate::state::error::StateError;
 use crate::state::folder::StateFolder;
 use crate::state::store::Store;
+use crate::state::trees::{SledTrees, Trees};
 
 use super::house::House;
 use super::journal::chain;
@@ -22,22 +22,48 @@ use super::journal::chain;
 /// How often is looked whether a checkpoint is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What checkpoints are made of.
-pub struct CheckpointParts {
+/// How a running node's checkpoints are taken.
+pub struct Checkpoints<T: Trees = SledTrees> {
     /// The state.
     pub store: Arc<Store>,
     /// Where it lies.
-    pub folder: StateFolder,
-    /// Which of its folders.
+    pub folder: StateFolder<T>,
+    /// Which of its trees.
     pub generation: Generation,
     /// The log it is folded from.
     pub log: Arc<Log>,
-    /// The actors that write it.
-    pub house: House,
-    /// The deployment.
-    pub deployment: DeploymentId,
     /// What time it is.
     pub clock: NodeClock,
+}
+
+impl<T: Trees> Checkpoints<T> {
+    /// Takes a checkpoint. `settle` waits until every actor has put into the store what the log
+    /// delivered before, and says whether they have: if not, nothing is done. Returns the position
+    /// below which all is applied.
+    pub fn take(&self, settle: impl FnOnce() -> bool) -> Result<Option<LogPosition>, StateError> {
+        // Read before asking: whatever was delivered to the actors by now is in the store once
+        // each of them has answered.
+        let applied_below = self.log.delivered();
+        if !settle() {
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint {
+            deployment: self.log.reader().deployment(),
+            generation: self.generation,
+            applied_below,
+            greatest: self.clock.last(),
+        };
+        self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
+        Ok(Some(applied_below))
+    }
+}
+
+/// What the checkpoint thread works with.
+pub struct CheckpointParts {
+    /// How they are taken.
+    pub checkpoints: Checkpoints,
+    /// The actors that write the state.
+    pub house: House,
     /// A checkpoint is due after so long, if anything was written.
     pub every: Duration,
     /// Or after so many events.
@@ -68,15 +94,15 @@ impl Checkpointer {
 }
 
 fn run(parts: &CheckpointParts, stopped: &Receiver<()>) -> Result<(), StateError> {
-    let mut last =
-        Taken { at: parts.clock.wall().monotonic(), below: LogPosition::START, events: 0 };
+    let Checkpoints { clock, log, .. } = &parts.checkpoints;
+    let mut last = Taken { at: clock.wall().monotonic(), below: LogPosition::START, events: 0 };
     loop {
         match stopped.recv_timeout(LOOK_EVERY) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return take(parts, &mut last),
         }
-        let now = parts.clock.wall().monotonic();
-        let events = parts.log.snapshot().records.saturating_sub(last.events);
+        let now = clock.wall().monotonic();
+        let events = log.snapshot().records.saturating_sub(last.events);
         if now.saturating_sub(last.at) < parts.every && events < parts.every_events {
             continue;
         }
@@ -93,27 +119,22 @@ struct Taken {
 }
 
 fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
-    // Read before asking: whatever was delivered to the actors by now is in the store once each
-    // of them has answered.
-    let (below, snapshot) = (parts.log.delivered(), parts.log.snapshot());
-    last.at = parts.clock.wall().monotonic();
-    if below == last.below {
+    let Checkpoints { clock, log, .. } = &parts.checkpoints;
+    let snapshot = log.snapshot();
+    last.at = clock.wall().monotonic();
+    if snapshot.delivered == last.below {
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let settled = runtime.is_ok_and(|runtime| runtime.block_on(parts.house.settle()).is_ok());
-    if !settled {
-        tracing::debug!("the actors are busy or gone: the checkpoint waits");
-        return Ok(());
-    }
-    let checkpoint = Checkpoint {
-        deployment: parts.deployment,
-        generation: parts.generation,
-        applied_below: below,
-        greatest: parts.clock.last(),
+    let settle = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.is_ok_and(|runtime| runtime.block_on(parts.house.settle()).is_ok())
     };
-    parts.folder.take_checkpoint(parts.store.kv(), &checkpoint)?;
-    (last.below, last.events) = (below, snapshot.records);
-    tracing::debug!(%below, "checkpoint");
+    match parts.checkpoints.take(settle)? {
+        Some(below) => {
+            (last.below, last.events) = (below, snapshot.records);
+            tracing::debug!(%below, "checkpoint");
+        }
+        None => tracing::debug!("the actors are busy or gone: the checkpoint waits"),
+    }
     Ok(())
 }

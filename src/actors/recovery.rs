@@ -1,16 +1,22 @@
-//! Folding a log into the state: what a start does with what came after the checkpoint, and with
-//! everything when the state is rebuilt.
+//! What a start does between an opened log and the actors: it opens the state, or begins a new
+//! one, and folds what came after the checkpoint.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::events::codec::{self, CodecError};
-use crate::events::ids::UserId;
+use crate::events::event::PreviousLife;
+use crate::events::ids::{NodeId, RegionId, UserId};
 use crate::events::record::{Fact, LogPosition, Subject};
 use crate::events::registry::RegistryState;
-use crate::events::stamp::Revision;
-use crate::log::{LogError, LogReader};
+use crate::events::stamp::{Incarnation, Origin, Revision};
+use crate::log::{Log, LogError, LogReader, Opened, last_life};
+use crate::state::checkpoint::{Checkpoint, Generation};
 use crate::state::error::StateError;
+use crate::state::folder::{Started, StateFolder};
+use crate::state::plan::{LogBounds, Plan};
 use crate::state::store::Store;
+use crate::state::trees::{SledTrees, Trees};
 
 /// Facts that are gathered before users are written: each user is then written once for all of
 /// its facts among them. A bound on memory, about 100 MB.
@@ -31,9 +37,114 @@ pub enum RecoveryError {
         #[source]
         source: CodecError,
     },
-    /// The state cannot be written.
-    #[error("the state cannot be written")]
+    /// The state cannot be read or written.
+    #[error("the state cannot be used")]
     State(#[from] StateError),
+}
+
+/// An opened log and a state that holds everything in it.
+pub struct Recovered<T: Trees = SledTrees> {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The state.
+    pub store: Arc<Store>,
+    /// Companies and keys.
+    pub registry: RegistryState,
+    /// The greatest revision so far.
+    pub greatest: Revision,
+    /// Where the state lies.
+    pub folder: StateFolder<T>,
+    /// Which of its trees hold it.
+    pub generation: Generation,
+}
+
+/// Brings the state up to an opened log. `rebuild` folds everything anew. `progress` is told how
+/// many records were read.
+pub fn recover<T: Trees>(
+    log: Log,
+    opened: &Opened,
+    folder: StateFolder<T>,
+    rebuild: bool,
+    progress: impl FnMut(u64),
+) -> Result<Recovered<T>, RecoveryError> {
+    let reader = log.reader();
+    let bounds = LogBounds { deployment: reader.deployment(), end: opened.end };
+    let Started { kv, generation, plan, refused: _ } = folder.start(bounds)?;
+    let (kv, generation, from) = match plan {
+        Plan::Open { replay_from, .. } if !rebuild => (kv, generation, Some(replay_from)),
+        Plan::Open { .. } => {
+            drop(kv);
+            let (kv, generation) = folder.begin_rebuild()?;
+            (kv, generation, None)
+        }
+        Plan::Rebuild { reason } => {
+            if opened.end > LogPosition::START {
+                tracing::warn!(%reason, "the state is folded from the log anew");
+            }
+            (kv, generation, None)
+        }
+    };
+    let store = Arc::new(Store::new(Arc::new(kv)));
+    let registry = match from {
+        Some(_) => fold_registry(&reader, store.registry_positions()?)?,
+        None => RegistryState::default(),
+    };
+    let (log, greatest) = (Arc::new(log), opened.greatest_revision);
+    let mut recovered = Recovered { log, store, registry, greatest, folder, generation };
+    recovered.fold(from.unwrap_or(LogPosition::START), progress)?;
+    Ok(recovered)
+}
+
+impl<T: Trees> Recovered<T> {
+    fn fold(&mut self, from: LogPosition, progress: impl FnMut(u64)) -> Result<(), RecoveryError> {
+        let reader = self.log.reader();
+        let folded = fold_log(&reader, from, &self.store, &mut self.registry, progress)?;
+        if folded.distrust_changed {
+            // What was folded before did not know who is distrusted: fold it again, knowing.
+            let distrust = self.registry.distrust.clone();
+            let (kv, generation) = self.folder.begin_rebuild()?;
+            self.store = Arc::new(Store::new(Arc::new(kv)));
+            self.generation = generation;
+            self.registry = RegistryState { distrust, ..RegistryState::default() };
+            fold_log(&reader, LogPosition::START, &self.store, &mut self.registry, |_| {})?;
+        }
+        if folded.records > 0 {
+            tracing::info!(records = folded.records, "folded the log into the state");
+        }
+        Ok(())
+    }
+
+    /// Makes the state durable and says so; then trees that do not count are removed. For before
+    /// anything is appended.
+    pub fn checkpoint(&self) -> Result<(), StateError> {
+        let checkpoint = Checkpoint {
+            deployment: self.log.reader().deployment(),
+            generation: self.generation,
+            applied_below: self.log.durable(),
+            greatest: self.greatest,
+        };
+        self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
+        self.folder.remove_all_but(Some(self.generation))
+    }
+
+    /// A new life of a node, and the end of the one before. The random tag keeps two lives apart
+    /// that began after the same end.
+    pub fn next_life(
+        &self,
+        region: RegionId,
+        node: NodeId,
+        tag: u32,
+    ) -> (Origin, Option<PreviousLife>) {
+        let last = last_life(&self.log.vector(), region, node);
+        let counter = last.as_ref().map_or(1, |(origin, _)| origin.incarnation.counter + 1);
+        let origin = Origin { region, node, incarnation: Incarnation { counter, tag } };
+        let previous = last.map(|(origin, end)| PreviousLife {
+            origin,
+            sequence: end.sequence,
+            head: end.head,
+        });
+        (origin, previous)
+    }
 }
 
 /// What was folded.

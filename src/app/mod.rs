@@ -23,7 +23,7 @@ use actix_web::web;
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
-use crate::actors::checkpointer::{CheckpointParts, Checkpointer};
+use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
 use crate::actors::shard::OnFatal;
@@ -167,7 +167,7 @@ impl Node {
         let data_lock = lock(deployment.folder())?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let recovered = recover(config, &deployment, &wall, false)?;
-        recovered.checkpoint(&deployment)?;
+        recovered.checkpoint()?;
         let deployment = Arc::new(deployment);
         let clock = NodeClock::starting_after(recovered.greatest, Arc::clone(&wall));
         let (fatal_sender, fatal) = watch::channel(None);
@@ -186,13 +186,14 @@ impl Node {
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
         let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall)?);
         let checkpointer = Checkpointer::start(CheckpointParts {
-            store: Arc::clone(&recovered.store),
-            folder: recovered.folder,
-            generation: recovered.generation,
-            log: Arc::clone(&recovered.log),
+            checkpoints: Checkpoints {
+                store: Arc::clone(&recovered.store),
+                folder: recovered.folder,
+                generation: recovered.generation,
+                log: Arc::clone(&recovered.log),
+                clock: clock.clone(),
+            },
             house: house.clone(),
-            deployment: deployment.description().deployment.id,
-            clock: clock.clone(),
             every: Duration::from_secs(config.state.checkpoint_s),
             every_events: config.state.checkpoint_events,
         })

@@ -20,25 +20,19 @@ use crate::crypto::pool::{Budget, HashPool, PoolConfig};
 use crate::crypto::secret::Cost;
 use crate::deployment::Deployment;
 use crate::deployment::token::operator_token;
-use crate::events::event::{OriginOpened, PreviousLife};
-use crate::events::stamp::{Incarnation, Origin};
+use crate::events::event::OriginOpened;
+use crate::events::stamp::Origin;
 use crate::health::NodeHealth;
 use crate::http::api::Api;
 
 use super::AppError;
-use super::recovered::Recovered;
+use crate::actors::recovery::Recovered;
 
 /// A new life of this node, and the event that opens it.
 pub(super) fn new_life(deployment: &Deployment, recovered: &Recovered) -> (Origin, OriginOpened) {
     let description = deployment.description();
-    let (region, node) = (description.region, description.node);
-    let vector = recovered.log.vector();
-    let last = crate::log::last_life(&vector, region, node);
     let tag = random(&OsEntropy).map(u32::from_be_bytes).unwrap_or_default();
-    let counter = last.as_ref().map_or(1, |(origin, _)| origin.incarnation.counter + 1);
-    let origin = Origin { region, node, incarnation: Incarnation { counter, tag } };
-    let previous =
-        last.map(|(origin, end)| PreviousLife { origin, sequence: end.sequence, head: end.head });
+    let (origin, previous) = recovered.next_life(description.region, description.node, tag);
     let verifying =
         crate::deployment::names::VerifyingKey::of_seed(deployment.region_signing_seed().expose());
     (origin, OriginOpened { previous, verifying_key: *verifying.as_bytes() })

@@ -15,7 +15,7 @@ use super::lock;
 use super::open::Log;
 use super::record_at::{RecordAt, damage};
 
-/// Segments opened for blanking, and whether something was written there.
+/// Segments opened for blanking, and whether they must be synced.
 #[derive(Default)]
 struct Opened(BTreeMap<u32, (PathBuf, Arc<dyn FileHandle>, bool)>);
 
@@ -102,13 +102,16 @@ impl Log {
     fn wipe(&self, opened: &mut Opened, position: LogPosition) -> Result<bool, LogError> {
         let (path, record) = self.load(opened, position)?;
         let (_, body) = record.parts().map_err(|fault| damage(&path, position, fault))?;
+        let (path, file, unsynced) = opened.get(self, position.segment())?;
+        // Also what is blank already: an attempt that failed, or a process that was killed, may
+        // have blanked it in memory only.
+        *unsynced = true;
         if body == Body::Blank {
             return Ok(false);
         }
         let (at, len) = record.erasable();
-        let (path, file, written) = opened.get(self, position.segment())?;
-        file.write_all_at(&vec![MARK_BLANK; len], at).map_err(LogError::io("blank in", path))?;
-        *written = true;
+        let zeros = vec![MARK_BLANK; len];
+        file.write_all_at(&zeros, at).map_err(LogError::io("blank in", path))?;
         Ok(true)
     }
 }
@@ -140,7 +143,7 @@ impl Opened {
     }
 
     fn sync(self) -> Result<(), LogError> {
-        for (path, file, _) in self.0.into_values().filter(|(_, _, written)| *written) {
+        for (path, file, _) in self.0.into_values().filter(|(_, _, unsynced)| *unsynced) {
             file.sync_data().map_err(LogError::io("sync", &path))?;
         }
         Ok(())

@@ -52,6 +52,23 @@ fn a_blanked_body_is_gone_and_everything_else_stays() {
 }
 
 #[test]
+fn what_a_failed_sync_left_in_memory_is_gone_when_it_is_blanked_again() {
+    for seed in 0..20 {
+        let (disk, positions) = filled();
+        let (log, _) = open(&disk, options(&HandClock::default())).unwrap();
+        let body = scan(&log)[1].record.body.clone().unwrap();
+        // The erase list is synced, the segment is not.
+        disk.set_faults(Faults { sync_fails_after: Some(1), ..Faults::default() });
+        log.blank(&[positions[1]]).unwrap_err();
+        disk.set_faults(Faults::default());
+        log.blank(&[positions[1]]).unwrap();
+        disk.crash(seed);
+        let content = disk.content(&segment(positions[1].segment())).unwrap();
+        assert!(!content.windows(16).any(|window| window == &body[..16]), "seed {seed}");
+    }
+}
+
+#[test]
 fn blanking_survives_a_crash_at_every_step() {
     let (disk, positions) = filled();
     let pristine = disk.image();

@@ -119,6 +119,7 @@ pub use writer::{LogWriter, OnFatal};
 use crate::files;
 #[cfg(test)]
 #[path = "../../tests/support/sim_disk.rs"]
+#[expect(dead_code, reason = "shared: the crash tests use what these do not")]
 mod sim_disk;
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn any_crash_is_healed_by_replay_from_the_checkpoint() {
                 }
             }
             let lost_of_4 = random.below(5);
-            kv = Arc::new(kv.after_crash(|| random.below(4) >= lost_of_4));
+            kv = Arc::new(kv.after_crash(|_, _| random.below(4) >= lost_of_4));
         }
         let store = Store::new(kv);
         if random.below(2) == 0 {
@@ -135,7 +135,7 @@ fn crash_keeping(log: &Log, flushed: usize, keep: [bool; 8]) -> (Arc<LossyKv>, S
     store.flush().unwrap();
     replay(&store, &log[flushed..]);
     let mut keep = keep.into_iter();
-    let kv = Arc::new(kv.after_crash(|| keep.next().unwrap_or(false)));
+    let kv = Arc::new(kv.after_crash(|_, _| keep.next().unwrap_or(false)));
     (kv.clone(), Store::new(kv))
 }
 

@@ -1,16 +1,15 @@
-//! The state folder: which folder of trees counts, and how another one takes its place.
+//! The state folder: which trees count, and how others take their place.
 //!
 //! ```text
 //! state/lock           held by the process that uses the folder
-//! state/checkpoint     names the folder that counts (see `checkpoint`)
-//! state/sled-00000003  that folder
-//! state/sled-00000004  one being rebuilt: counts once the checkpoint names it
+//! state/checkpoint     names the trees that count (see `checkpoint`)
+//! state/sled-00000003  those trees
+//! state/sled-00000004  trees being rebuilt: they count once the checkpoint names them
 //! ```
 //!
-//! A crash before the checkpoint is replaced leaves the old folder, after it the new one; what no
+//! A crash before the checkpoint is replaced leaves the old trees, after it the new ones; what no
 //! checkpoint names is removed at the next chance.
 
-use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,26 +20,22 @@ use super::error::StateError;
 use super::kv::Kv;
 use super::plan::{LogBounds, Plan, plan};
 use super::sled_kv::SledKv;
+use super::trees::{SledTrees, Trees};
 
-const LOCK: &str = "lock";
-const PREFIX: &str = "sled-";
-
-/// A state folder, locked for this process as long as this lives.
-pub struct StateFolder {
+/// A state folder.
+pub struct StateFolder<T = SledTrees> {
     path: PathBuf,
     files: Arc<dyn Files>,
-    cache_bytes: u64,
-    /// Unlocked when it is dropped.
-    _lock: File,
+    trees: T,
 }
 
 /// What a start has to work on.
 #[derive(Debug)]
 #[must_use]
-pub struct Started {
-    /// The trees: those that count, or empty ones in a new folder when the plan is to rebuild.
-    pub kv: SledKv,
-    /// The folder they are in: what the next checkpoint names.
+pub struct Started<K = SledKv> {
+    /// The trees: those that count, or empty ones when the plan is to rebuild.
+    pub kv: K,
+    /// Which they are: what the next checkpoint names.
     pub generation: Generation,
     /// What is to be done.
     pub plan: Plan,
@@ -49,25 +44,29 @@ pub struct Started {
 }
 
 impl StateFolder {
-    /// Opens a state folder, which is made if it is not there, and locks it.
+    /// Opens a state folder, which is made if it is not there, and locks it for this process as
+    /// long as this lives.
     pub fn open(path: &Path, files: Arc<dyn Files>, cache_bytes: u64) -> Result<Self, StateError> {
-        files.create_folder(path).map_err(StateError::file("create", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::options().write(true).create(true).truncate(false).open(&lock_path);
-        let lock = lock.map_err(StateError::file("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StateError::InUse { folder: path.into() }),
-            Err(TryLockError::Error(error)) => {
-                return Err(StateError::file("lock", lock_path)(error));
-            }
-        }
-        Ok(Self { path: path.into(), files, cache_bytes, _lock: lock })
+        let trees = SledTrees::open(path, Arc::clone(&files), cache_bytes)?;
+        Self::over(path, files, trees)
     }
 
-    /// Opens the trees that count, or makes new ones to rebuild into. Folders that no checkpoint
+    /// Bytes on disk of the trees of one generation: old values count until sled cleans them away.
+    pub fn bytes_on_disk(&self, generation: Generation) -> Result<u64, StateError> {
+        self.trees.bytes_on_disk(generation)
+    }
+}
+
+impl<T: Trees> StateFolder<T> {
+    /// A state folder whose trees are kept by `trees`.
+    pub fn over(path: &Path, files: Arc<dyn Files>, trees: T) -> Result<Self, StateError> {
+        files.create_folder(path).map_err(StateError::file("create", path))?;
+        Ok(Self { path: path.into(), files, trees })
+    }
+
+    /// Opens the trees that count, or makes new ones to rebuild into. Trees that no checkpoint
     /// names are removed first, those that do not open are kept until the rebuild is done.
-    pub fn start(&self, log: LogBounds) -> Result<Started, StateError> {
+    pub fn start(&self, log: LogBounds) -> Result<Started<T::Kv>, StateError> {
         let reading = checkpoint::read(&*self.files, &self.path)?;
         let named = match reading {
             Reading::Valid(checkpoint) => Some(checkpoint.generation),
@@ -78,7 +77,7 @@ impl StateFolder {
         if let Plan::Open { checkpoint: Checkpoint { generation, .. }, .. } =
             plan(&reading, log, None)
         {
-            match self.open_trees(generation) {
+            match self.trees.open_made(generation) {
                 Ok(kv) => {
                     let plan = plan(&reading, log, Some(true));
                     return Ok(Started { kv, generation, plan, refused });
@@ -92,11 +91,11 @@ impl StateFolder {
         Ok(Started { kv, generation, plan, refused })
     }
 
-    /// Makes empty trees in a new folder, beside the one that counts.
-    pub fn begin_rebuild(&self) -> Result<(SledKv, Generation), StateError> {
-        let newest = self.folders()?.into_iter().map(|(generation, _)| generation).max();
+    /// Makes empty trees beside those that count.
+    pub fn begin_rebuild(&self) -> Result<(T::Kv, Generation), StateError> {
+        let newest = self.trees.generations()?.into_iter().max();
         let generation = Generation(newest.map_or(1, |Generation(number)| number + 1));
-        let kv = SledKv::open(&self.trees(generation), self.cache_bytes)?;
+        let kv = self.trees.make(generation)?;
         self.files.sync_folder(&self.path).map_err(StateError::file("sync", &self.path))?;
         Ok((kv, generation))
     }
@@ -106,52 +105,21 @@ impl StateFolder {
         checkpoint::take_checkpoint(kv, &*self.files, &self.path, checkpoint)
     }
 
-    /// Removes every folder of trees but one. Call it once nobody uses the old trees any more.
+    /// Removes all trees but one generation. Call it once nobody uses the old trees any more.
     pub fn remove_all_but(&self, kept: Option<Generation>) -> Result<(), StateError> {
-        for (generation, path) in self.folders()? {
+        for generation in self.trees.generations()? {
             if Some(generation) != kept {
-                fs::remove_dir_all(&path).map_err(StateError::file("remove", path))?;
+                self.trees.remove(generation)?;
             }
         }
         Ok(())
-    }
-
-    /// Bytes on disk of the trees of one generation: old values count until sled cleans them away.
-    pub fn bytes_on_disk(&self, generation: Generation) -> Result<u64, StateError> {
-        let path = self.trees(generation).join("db");
-        let found = fs::metadata(&path).map_err(StateError::file("measure", path))?;
-        Ok(found.len())
-    }
-
-    fn open_trees(&self, generation: Generation) -> Result<SledKv, StateError> {
-        let folder = self.trees(generation);
-        if folder.join("db").exists() {
-            return SledKv::open(&folder, self.cache_bytes);
-        }
-        // Sled would make empty trees there and call them opened.
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        Err(StateError::DoesNotOpen { folder, source: missing.into() })
-    }
-
-    fn trees(&self, Generation(number): Generation) -> PathBuf {
-        self.path.join(format!("{PREFIX}{number:08}"))
-    }
-
-    fn folders(&self) -> Result<Vec<(Generation, PathBuf)>, StateError> {
-        let mut folders = Vec::new();
-        let entries = fs::read_dir(&self.path).map_err(StateError::file("list", &self.path))?;
-        for entry in entries {
-            let path = entry.map_err(StateError::file("list", &self.path))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let number = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
-            folders.extend(number.map(|number| (Generation(number), path)));
-        }
-        Ok(folders)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::events::record::LogPosition;
     use crate::files::Disk;
@@ -181,7 +149,7 @@ mod tests {
     }
 
     fn generations(folder: &StateFolder) -> Vec<Generation> {
-        let mut found: Vec<_> = folder.folders().unwrap().into_iter().map(|it| it.0).collect();
+        let mut found = folder.trees.generations().unwrap();
         found.sort_unstable();
         found
     }

@@ -23,6 +23,7 @@ pub mod layout;
 pub mod plan;
 pub mod sled_kv;
 pub mod store;
+pub mod trees;
 pub mod verify;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ mod crash_test;
 mod fixtures;
 #[cfg(test)]
 #[path = "../../tests/support/lossy_kv.rs"]
+#[expect(dead_code, reason = "shared: the crash tests use what these do not")]
 mod lossy_kv;

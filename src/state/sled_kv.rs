@@ -8,11 +8,13 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::files::{FileHandle, Files};
 
 use super::error::{StateError, StorePanicked};
 use super::kv::{Kv, Pairs, Tree};
@@ -35,8 +37,10 @@ const BLOBS_FOLDER: &str = "blobs";
 pub struct SledKv {
     trees: [sled::Tree; 5],
     db: sled::Db,
+    /// Syncs are asked of it, so that a test sees them.
+    files: Arc<dyn Files>,
     /// A second descriptor on the pages, for the fdatasync that sled's flush leaves out.
-    pages: File,
+    pages: Arc<dyn FileHandle>,
     /// Where sled puts values too long for its pages, a file each, which it never syncs.
     blobs: PathBuf,
     /// The blobs that were synced. Locked by the one thread that flushes.
@@ -46,7 +50,11 @@ pub struct SledKv {
 impl SledKv {
     /// Opens the trees in `folder`, which is made if it is not there. The caller holds the lock
     /// of the state folder above it.
-    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
+    pub fn open(
+        files: &Arc<dyn Files>,
+        folder: &Path,
+        cache_bytes: u64,
+    ) -> Result<Self, StateError> {
         let does_not_open = |source| StateError::DoesNotOpen { folder: folder.into(), source };
         remove_unfinished_snapshots(folder)?;
         let opened = guarded(|| {
@@ -61,10 +69,11 @@ impl SledKv {
         });
         let (db, trees) = opened.map_err(does_not_open)?;
         let path = folder.join(PAGES_FILE);
-        let pages = File::open(&path).map_err(StateError::file("open", path))?;
-        sync_folder(folder)?;
+        let pages = files.open_read(&path).map_err(StateError::file("open", path))?;
+        files.sync_folder(folder).map_err(StateError::file("sync", folder))?;
         let blobs = folder.join(BLOBS_FOLDER);
-        Ok(Self { trees, db, pages, blobs, synced: Mutex::default() })
+        let files = Arc::clone(files);
+        Ok(Self { trees, db, files, pages, blobs, synced: Mutex::default() })
     }
 
     /// Syncs the blobs written since the last time: a page that names a lost one cannot be read.
@@ -77,14 +86,18 @@ impl SledKv {
         let any = new.peek().is_some();
         for name in new {
             let path = self.blobs.join(name);
-            match File::open(&path).and_then(|blob| blob.sync_data()) {
+            match self.files.open_read(&path).and_then(|blob| blob.sync_data()) {
                 // Sled has removed it meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => done.map_err(StateError::file("sync", path))?,
             }
         }
         *synced = there;
-        if any { sync_folder(&self.blobs) } else { Ok(()) }
+        if any {
+            let blobs = &self.blobs;
+            self.files.sync_folder(blobs).map_err(StateError::file("sync", blobs))?;
+        }
+        Ok(())
     }
 
     const fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -183,17 +196,18 @@ fn remove_unfinished_snapshots(folder: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-fn sync_folder(folder: &Path) -> Result<(), StateError> {
-    let opened = File::open(folder).and_then(|opened| opened.sync_all());
-    opened.map_err(StateError::file("sync", folder))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Disk;
+
+    fn open(folder: &Path) -> Result<SledKv, StateError> {
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        SledKv::open(&files, folder, CACHE_BYTES_DEFAULT)
+    }
 
     fn filled(folder: &Path) {
-        let kv = SledKv::open(folder, CACHE_BYTES_DEFAULT).unwrap();
+        let kv = open(folder).unwrap();
         for number in 0_u32..2000 {
             kv.insert(Tree::Users, &number.to_be_bytes(), &[7; 500]).unwrap();
         }
@@ -204,7 +218,7 @@ mod tests {
     fn what_was_flushed_is_there_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         filled(folder.path());
-        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        let kv = open(folder.path()).unwrap();
         assert_eq!(kv.scan(Tree::Users, &[]).map(Result::unwrap).count(), 2000);
         assert_eq!(kv.scan(Tree::Users, &[0, 0, 1]).map(Result::unwrap).count(), 256);
         assert_eq!(kv.get(Tree::Claims, &[0; 4]).unwrap(), None);
@@ -217,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let long = vec![9; 300_000];
         {
-            let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+            let kv = open(folder.path()).unwrap();
             kv.insert(Tree::Users, b"long", &long).unwrap();
             assert!(kv.synced.lock().unwrap().is_empty());
             kv.flush().unwrap();
@@ -226,7 +240,7 @@ mod tests {
             assert!(!blobs.is_empty(), "sled keeps it in its pages: this test holds nothing");
             assert_eq!(*kv.synced.lock().unwrap(), blobs);
         }
-        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        let kv = open(folder.path()).unwrap();
         assert_eq!(kv.get(Tree::Users, b"long").unwrap().as_deref(), Some(long.as_slice()));
     }
 
@@ -236,7 +250,7 @@ mod tests {
         filled(folder.path());
         let unfinished = folder.path().join("snap.00000000000000FF.generating");
         fs::write(&unfinished, b"half").unwrap();
-        let kv = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap();
+        let kv = open(folder.path()).unwrap();
         assert!(!unfinished.exists());
         assert!(kv.get(Tree::Users, &[0; 4]).unwrap().is_some());
     }
@@ -252,7 +266,7 @@ mod tests {
             let at = (seed * 7919) % (bytes.len() / 2);
             bytes[at..at + 64].iter_mut().for_each(|byte| *byte ^= 0x5a);
             fs::write(&path, bytes).unwrap();
-            match SledKv::open(folder.path(), CACHE_BYTES_DEFAULT) {
+            match open(folder.path()) {
                 Err(StateError::DoesNotOpen { .. }) => refused += 1,
                 Err(other) => panic!("seed {seed}: {other}"),
                 // Opened all the same: reads answer or fail, they do not panic.
@@ -266,9 +280,9 @@ mod tests {
     fn a_folder_with_a_torn_snapshot_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         filled(folder.path());
-        drop(SledKv::open(folder.path(), CACHE_BYTES_DEFAULT).unwrap());
+        drop(open(folder.path()).unwrap());
         fs::write(folder.path().join("snap.7FFFFFFFFFFFFFFF"), b"torn").unwrap();
-        let opened = SledKv::open(folder.path(), CACHE_BYTES_DEFAULT);
+        let opened = open(folder.path());
         assert!(matches!(opened, Err(StateError::DoesNotOpen { .. })));
     }
 }

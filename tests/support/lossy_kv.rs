@@ -27,6 +27,24 @@ struct Inner {
     /// What was written since the last flush, in order.
     pending: Vec<Write>,
     writes: u64,
+    /// So many changes and flushes succeed from now on; then everything fails.
+    fails_after: Option<u64>,
+    /// Whether flushes report success and do nothing.
+    ignores_flush: bool,
+}
+
+impl Inner {
+    /// Counts a change or a flush; an error when the storage is gone.
+    fn working(&mut self, doing: &'static str) -> Result<(), StateError> {
+        match &mut self.fails_after {
+            Some(0) => Err(StateError::Store { doing, source: "the power is off".into() }),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl LossyKv {
@@ -36,14 +54,31 @@ impl LossyKv {
 
     /// What is there after a loss of power: everything flushed, and of the rest what `keep` says
     /// of each write, in the order they were made.
-    pub(crate) fn after_crash(&self, mut keep: impl FnMut() -> bool) -> Self {
+    pub(crate) fn after_crash(&self, mut keep: impl FnMut(Tree, &[u8]) -> bool) -> Self {
         let Inner { durable, pending, .. } = self.inner().clone();
         let mut seen = durable;
-        for (tree, key, value) in pending.into_iter().filter(|_| keep()) {
-            put(&mut seen, tree, key, value);
+        for (tree, key, value) in pending {
+            if keep(tree, &key) {
+                put(&mut seen, tree, key, value);
+            }
         }
-        let inner = Inner { durable: seen.clone(), seen, pending: Vec::new(), writes: 0 };
+        let inner = Inner { durable: seen.clone(), seen, ..Inner::default() };
         Self { inner: Mutex::new(inner) }
+    }
+
+    /// Lets so many more changes and flushes through; then everything fails.
+    pub(crate) fn fail_after(&self, changes: u64) {
+        self.inner().fails_after = Some(changes);
+    }
+
+    /// Whether the storage is gone.
+    pub(crate) fn is_off(&self) -> bool {
+        self.inner().fails_after == Some(0)
+    }
+
+    /// Makes flushes report success and do nothing.
+    pub(crate) fn ignore_flush(&self) {
+        self.inner().ignores_flush = true;
     }
 
     /// How many inserts and removals there were.
@@ -51,12 +86,14 @@ impl LossyKv {
         self.inner().writes
     }
 
-    fn write(&self, tree: Tree, key: &[u8], value: Option<&[u8]>) {
+    fn write(&self, tree: Tree, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let mut inner = self.inner();
+        inner.working("write")?;
         let (key, value): (Box<[u8]>, _) = (key.into(), value.map(Box::from));
         put(&mut inner.seen, tree, key.clone(), value.clone());
         inner.pending.push((tree, key, value));
         inner.writes += 1;
+        Ok(())
     }
 }
 
@@ -73,13 +110,11 @@ impl Kv for LossyKv {
     }
 
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        self.write(tree, key, Some(value));
-        Ok(())
+        self.write(tree, key, Some(value))
     }
 
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
-        self.write(tree, key, None);
-        Ok(())
+        self.write(tree, key, None)
     }
 
     fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
@@ -93,6 +128,10 @@ impl Kv for LossyKv {
 
     fn flush(&self) -> Result<(), StateError> {
         let mut inner = self.inner();
+        inner.working("flush")?;
+        if inner.ignores_flush {
+            return Ok(());
+        }
         inner.durable = inner.seen.clone();
         inner.pending.clear();
         Ok(())

@@ -117,11 +117,32 @@ enum Naming {
     Gone(PathBuf),
 }
 
+/// A change that something went wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Op {
+    /// Bytes were written.
+    Write,
+    /// A file was synced.
+    Sync,
+    /// A file was cut.
+    SetLen,
+    /// A file was made.
+    Create,
+    /// A file was given another name.
+    Rename,
+    /// A file was removed.
+    Remove,
+    /// The names of a folder were synced.
+    SyncFolder,
+}
+
 /// What is to go wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
     /// This many writes from now on succeed; the next one is cut short and finds the disk full.
     pub(crate) full_after_writes: Option<usize>,
+    /// This many writes from now on succeed; the next one is written whole and fails all the same.
+    pub(crate) late_error_after_writes: Option<usize>,
     /// This many syncs from now on succeed; the next one fails.
     pub(crate) sync_fails_after: Option<usize>,
     /// Cutting a file fails.
@@ -143,17 +164,20 @@ struct State {
     faults: Faults,
     off: bool,
     space: Space,
+    /// What the last fault hit.
+    struck: Option<(Op, PathBuf)>,
 }
 
 impl State {
     /// Counts a change; false when the power goes off with it, error when it is off.
-    fn powered(&mut self) -> io::Result<bool> {
+    fn powered(&mut self, op: Op, path: &Path) -> io::Result<bool> {
         if self.off {
             return Err(io::Error::other("the power is off"));
         }
         match &mut self.faults.power_off_after {
             Some(0) => {
                 self.off = true;
+                self.struck = Some((op, path.to_owned()));
                 Ok(false)
             }
             Some(left) => {
@@ -167,6 +191,32 @@ impl State {
     fn name(&mut self, naming: Naming) {
         rename_in(&mut self.names, &naming);
         self.unsynced_names.push(naming);
+    }
+
+    /// The name a file has now.
+    fn path_of(&self, id: usize) -> PathBuf {
+        let named = self.names.iter().find(|(_, named)| **named == id);
+        named.map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+
+    /// Whether a fault that is due after so many of something is due now; counts it otherwise.
+    fn is_due(
+        &mut self,
+        which: fn(&mut Faults) -> &mut Option<usize>,
+        op: Op,
+        path: &Path,
+    ) -> bool {
+        match which(&mut self.faults) {
+            Some(0) => {
+                self.struck = Some((op, path.to_owned()));
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 
     fn inode(&mut self, id: usize) -> io::Result<&mut Inode> {
@@ -208,6 +258,7 @@ impl SimDisk {
             faults: Faults::default(),
             off: false,
             space,
+            struck: None,
         })))
     }
 
@@ -234,15 +285,53 @@ impl SimDisk {
             inode.crash(&mut seeded);
         }
         let kept = seeded.below(state.unsynced_names.len() + 1);
+        // Most file systems keep the order in which names changed; nothing says they must.
+        let in_order = seeded.chance(50);
         let namings = std::mem::take(&mut state.unsynced_names);
         let mut names = std::mem::take(&mut state.durable_names);
-        for naming in namings.iter().take(kept) {
-            rename_in(&mut names, naming);
+        for (index, naming) in namings.iter().enumerate() {
+            if index < kept || (!in_order && seeded.chance(50)) {
+                rename_in(&mut names, naming);
+            }
         }
         state.names.clone_from(&names);
         state.durable_names = names;
         state.off = false;
         state.faults = Faults::default();
+    }
+
+    /// Lets nothing through any more: the process is killed, or the power is gone.
+    pub(crate) fn cut_off(&self) {
+        self.state().off = true;
+    }
+
+    /// Whether nothing gets through any more.
+    pub(crate) fn is_off(&self) -> bool {
+        self.state().off
+    }
+
+    /// The process was killed and the machine stayed on: what was written is there, and is as
+    /// little synced as before. Faults are over.
+    pub(crate) fn restart(&self) {
+        let mut state = self.state();
+        state.off = false;
+        state.faults = Faults::default();
+    }
+
+    /// What the last fault hit since this was asked last.
+    pub(crate) fn take_struck(&self) -> Option<(Op, PathBuf)> {
+        self.state().struck.take()
+    }
+
+    /// Whether these bytes of a file would be as they are now after any loss of power.
+    pub(crate) fn is_durable(&self, path: &Path, range: std::ops::Range<usize>) -> bool {
+        let state = self.state();
+        let (now, kept) = (state.names.get(path), state.durable_names.get(path));
+        let inode = now.filter(|_| now == kept).and_then(|id| state.inodes.get(*id));
+        inode.is_some_and(|inode| {
+            let synced = inode.durable.get(range.clone());
+            synced.is_some() && synced == inode.current.get(range)
+        })
     }
 
     /// A file's content, as a reader sees it.
@@ -294,17 +383,15 @@ impl FileHandle for SimFile {
         self.may_write()?;
         let mut state = self.disk.state();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let powered = state.powered()?;
-        let full = match &mut state.faults.full_after_writes {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        };
+        let path = state.path_of(self.id);
+        let powered = state.powered(Op::Write, &path)?;
+        let full = state.is_due(|faults| &mut faults.full_after_writes, Op::Write, &path);
         if full {
             state.faults.full_after_writes = None;
+        }
+        let late = state.is_due(|faults| &mut faults.late_error_after_writes, Op::Write, &path);
+        if late {
+            state.faults.late_error_after_writes = None;
         }
         let len = if full || !powered { bytes.len() / 2 } else { bytes.len() };
         let bytes = bytes.iter().copied().take(len).collect();
@@ -312,6 +399,7 @@ impl FileHandle for SimFile {
         match (powered, full) {
             (false, _) => Err(io::Error::other("the power went off")),
             (true, true) => Err(io::ErrorKind::StorageFull.into()),
+            (true, false) if late => Err(io::Error::other("the device answered too late")),
             (true, false) => Ok(()),
         }
     }
@@ -328,13 +416,12 @@ impl FileHandle for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        if !state.powered()? {
+        let path = state.path_of(self.id);
+        if !state.powered(Op::Sync, &path)? {
             return Err(io::Error::other("the power went off"));
         }
-        match &mut state.faults.sync_fails_after {
-            Some(0) => return Err(io::Error::other("the device does not answer")),
-            Some(left) => *left -= 1,
-            None => {}
+        if state.is_due(|faults| &mut faults.sync_fails_after, Op::Sync, &path) {
+            return Err(io::Error::other("the device does not answer"));
         }
         if !state.faults.ignore_sync {
             let inode = state.inode(self.id)?;
@@ -348,7 +435,8 @@ impl FileHandle for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.may_write()?;
         let mut state = self.disk.state();
-        if !state.powered()? {
+        let path = state.path_of(self.id);
+        if !state.powered(Op::SetLen, &path)? {
             return Err(io::Error::other("the power went off"));
         }
         if state.faults.set_len_fails {
@@ -382,7 +470,7 @@ impl Files for SimDisk {
             (Some(_), true) => Err(io::ErrorKind::AlreadyExists.into()),
             (None, false) => Err(io::ErrorKind::NotFound.into()),
             (None, true) => {
-                if !state.powered()? {
+                if !state.powered(Op::Create, path)? {
                     return Err(io::Error::other("the power went off"));
                 }
                 let id = state.inodes.len();
@@ -402,7 +490,7 @@ impl Files for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let id = state.names.get(from).copied().ok_or(io::ErrorKind::NotFound)?;
-        if !state.powered()? {
+        if !state.powered(Op::Rename, from)? {
             return Err(io::Error::other("the power went off"));
         }
         // Gone first: a file system may show neither name after a crash, never a wrong content.
@@ -416,7 +504,7 @@ impl Files for SimDisk {
         if !state.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if !state.powered()? {
+        if !state.powered(Op::Remove, path)? {
             return Err(io::Error::other("the power went off"));
         }
         state.name(Naming::Gone(path.to_owned()));
@@ -439,7 +527,7 @@ impl Files for SimDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.state();
-        if !state.powered()? {
+        if !state.powered(Op::SyncFolder, folder)? {
             return Err(io::Error::other("the power went off"));
         }
         if state.faults.ignore_sync {
