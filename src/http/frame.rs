@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
+use super::accept;
 use super::error::ApiError;
 
 /// The header a request id comes and goes in.
@@ -52,7 +53,10 @@ pub async fn frame<B: MessageBody + 'static>(
     let method = request.method().clone();
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
-    let mut response = finish(next.call(request).await?, &id);
+    let mut response = match accept::check(&request) {
+        Ok(()) => finish(next.call(request).await?, &id),
+        Err(error) => request.into_response(problem_response(&error, &id)).map_into_right_body(),
+    };
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -86,7 +90,6 @@ fn problem_of(error: &Error, id: &RequestId) -> HttpResponse {
     }
     let nearest = match error.as_response_error().status_code() {
         StatusCode::NOT_FOUND => ApiError::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
         status if status.is_client_error() => {
             ApiError::MalformedJson("the request cannot be read".to_owned())
@@ -101,6 +104,9 @@ fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
     response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
     if let Some(seconds) = error.retry_after_s() {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let ApiError::MethodNotAllowed { allow } = error {
+        response.insert_header((header::ALLOW, allow.as_str()));
     }
     response.body(serde_json::to_vec(&error.problem(&id.0)).unwrap_or_default())
 }
