@@ -9,5 +9,7 @@
 )]
 
 mod node;
+mod schema;
 
+mod contract;
 mod ways;
