@@ -8,6 +8,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 use super::error::ApiError;
 
 /// A resource under construction.
+#[must_use]
 pub struct Methods {
     resource: Resource,
     allow: Vec<&'static str>,

@@ -204,6 +204,18 @@ fn head_answers_as_get_without_the_body() {
 }
 
 #[test]
+fn what_callers_make_up_does_not_become_a_series_of_its_own() {
+    let node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    shop.call_raw("BREW", "/v1/whoami", &[], None).refused(405, "method_not_allowed");
+    shop.call("GET", "/v1/made-up", Value::Null).refused(404, "not_found");
+    let figures = shop.call("GET", "/metrics", Value::Null).done(200).text.clone();
+    assert!(figures.contains(r#"method="other",route="/v1/whoami",status="405""#), "{figures}");
+    assert!(figures.contains(r#"method="GET",route="unknown",status="404""#), "{figures}");
+    assert!(!figures.contains("BREW") && !figures.contains("made-up"), "{figures}");
+}
+
+#[test]
 fn a_call_needs_the_scope_the_document_says_and_no_other() {
     let node = Node::started(&[]);
     let shop = node.company("shop", &["NG"]);
