@@ -129,12 +129,11 @@ fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.is_ok_and(|runtime| runtime.block_on(parts.house.settle()).is_ok())
     };
-    match parts.checkpoints.take(settle)? {
-        Some(below) => {
-            (last.below, last.events) = (below, snapshot.records);
-            tracing::debug!(%below, "checkpoint");
-        }
-        None => tracing::debug!("the actors are busy or gone: the checkpoint waits"),
+    if let Some(below) = parts.checkpoints.take(settle)? {
+        (last.below, last.events) = (below, snapshot.records);
+        tracing::debug!(%below, "checkpoint");
+    } else {
+        tracing::debug!("the actors are busy or gone: the checkpoint waits");
     }
     Ok(())
 }

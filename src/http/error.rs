@@ -44,7 +44,16 @@ pub enum ApiError {
     NotFound,
     /// The resource does not have this method.
     #[error("the resource does not have this method")]
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// Those it has.
+        allow: String,
+    },
+    /// The caller takes nothing that the resource could answer.
+    #[error("the resource answers {offered} only, and Accept does not name it")]
+    NotAcceptable {
+        /// What it answers.
+        offered: &'static str,
+    },
     /// Something is wrong that the caller did not cause.
     #[error("the service failed; nothing of the call was done")]
     Internal,
@@ -95,7 +104,8 @@ impl ApiError {
             }
             Self::TokenMissing(_) => (StatusCode::UNAUTHORIZED, "token_missing"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

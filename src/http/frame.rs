@@ -2,11 +2,12 @@
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
+use super::accept;
 use super::error::ApiError;
 
 /// The header a request id comes and goes in.
@@ -52,7 +53,10 @@ pub async fn frame<B: MessageBody + 'static>(
     let method = request.method().clone();
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
-    let mut response = finish(next.call(request).await?, &id);
+    let mut response = match accept::check(&request) {
+        Ok(()) => finish(next.call(request).await?, &id),
+        Err(error) => request.into_response(problem_response(&error, &id)).map_into_right_body(),
+    };
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -60,12 +64,27 @@ pub async fn frame<B: MessageBody + 'static>(
     let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
     metrics::counter!(
         "jcas_http_requests_total",
-        "method" => method.to_string(), "route" => route.clone(), "status" => status.to_string()
+        "method" => counted(&method), "route" => route.clone(), "status" => status.to_string()
     )
     .increment(1);
     metrics::histogram!("jcas_http_request_seconds", "route" => route.clone()).record(seconds);
     tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");
     Ok(response)
+}
+
+/// The word a method is counted under. Callers may send any word as a method, and each would be a
+/// series of its own for ever.
+fn counted(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// A response that carries an error gets its body.
@@ -86,7 +105,6 @@ fn problem_of(error: &Error, id: &RequestId) -> HttpResponse {
     }
     let nearest = match error.as_response_error().status_code() {
         StatusCode::NOT_FOUND => ApiError::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
         status if status.is_client_error() => {
             ApiError::MalformedJson("the request cannot be read".to_owned())
@@ -101,6 +119,9 @@ fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
     response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
     if let Some(seconds) = error.retry_after_s() {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let ApiError::MethodNotAllowed { allow } = error {
+        response.insert_header((header::ALLOW, allow.as_str()));
     }
     response.body(serde_json::to_vec(&error.problem(&id.0)).unwrap_or_default())
 }

@@ -10,6 +10,7 @@ use super::api::Api;
 use super::body;
 use super::caller::Company;
 use super::error::ApiError;
+use super::replicate::Replicate;
 use super::users::{country, user_id, written};
 
 #[derive(Deserialize, Default)]
@@ -19,6 +20,8 @@ struct IdentityBody {
     #[serde(default)]
     verified: bool,
     country: Option<Country>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
 }
 
 /// Where an identity is named: user, kind, and the value where it is in the path.
@@ -29,10 +32,14 @@ pub struct IdentityPath {
     value: Option<String>,
 }
 
-/// What may be said of a release: the country a national phone number is read in.
+/// What may be said of a release: the country a national phone number is read in, and how many
+/// nodes to wait for.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReleaseQuery {
     country: Option<String>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
 }
 
 fn kind_of(path: &IdentityPath) -> Result<IdentityKind, ApiError> {

@@ -17,32 +17,24 @@ use super::body;
 use super::caller::Operator;
 use super::error::ApiError;
 use super::hash_profiles::slot_of;
+use super::resource::resource;
 
 /// The operators' resources.
 pub fn operator_routes(config: &mut web::ServiceConfig) {
     config
-        .service(super::resource("/operator/companies").route(web::get().to(companies)))
+        .service(resource("/operator/companies").get(companies))
+        .service(resource("/operator/companies/{id}").get(company).put(put_company))
+        .service(resource("/operator/companies/{id}/policies").put(put_policies))
+        .service(resource("/operator/companies/{id}/keys").post(issue_key))
+        .service(resource("/operator/companies/{id}/keys/{key}").delete(revoke_key))
         .service(
-            super::resource("/operator/companies/{id}")
-                .route(web::get().to(company))
-                .route(web::put().to(put_company)),
+            resource("/operator/companies/{id}/hash-profiles/{country}/{name}")
+                .put(put_hash_profile),
         )
-        .service(
-            super::resource("/operator/companies/{id}/policies").route(web::put().to(put_policies)),
-        )
-        .service(super::resource("/operator/companies/{id}/keys").route(web::post().to(issue_key)))
-        .service(
-            super::resource("/operator/companies/{id}/keys/{key}")
-                .route(web::delete().to(revoke_key)),
-        )
-        .service(
-            super::resource("/operator/companies/{id}/hash-profiles/{country}/{name}")
-                .route(web::put().to(put_hash_profile)),
-        )
-        .service(super::resource("/operator/state").route(web::get().to(state)))
-        .service(super::resource("/health/live").route(web::get().to(super::health::live)))
-        .service(super::resource("/health/ready").route(web::get().to(super::health::ready)))
-        .service(super::resource("/metrics").route(web::get().to(super::health::metrics)))
+        .service(resource("/operator/state").get(state))
+        .service(resource("/health/live").get(super::health::live))
+        .service(resource("/health/ready").get(super::health::ready))
+        .service(resource("/metrics").get(super::health::metrics))
         .default_service(web::to(super::not_found));
 }
 

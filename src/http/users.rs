@@ -6,11 +6,13 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::accounts::Password;
 use crate::accounts::error::AccountError;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
+use crate::accounts::view::UserView;
 use crate::events::account::Seen;
 use crate::events::command::Outcome;
 use crate::events::ids::{Country, UserId};
@@ -19,6 +21,7 @@ use super::api::Api;
 use super::body;
 use super::caller::Company;
 use super::error::ApiError;
+use super::replicate::{Replicate, Replication};
 
 /// A password in a body: wiped when dropped.
 #[derive(Deserialize)]
@@ -45,6 +48,16 @@ struct RegisterBody {
     legacy_hash: Option<GivenHash>,
     #[serde(default)]
     profile: BTreeMap<String, Value>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
+}
+
+/// What a registration answers.
+#[derive(Serialize)]
+struct Registered {
+    #[serde(flatten)]
+    user: UserView,
+    replication: Replication,
 }
 
 /// `POST /v1/users`
@@ -67,7 +80,8 @@ pub async fn register(
     };
     let user = api.accounts.register(company.0, registration).await?;
     let location = format!("/v1/users/{}", user.user_id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(user))
+    let registered = Registered { user, replication: Replication::here(&api) };
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(registered))
 }
 
 #[derive(Deserialize)]
@@ -123,23 +137,6 @@ struct PatchBody {
     _replicate: Option<Replicate>,
 }
 
-/// How many nodes a write waits for. A node alone has nobody to wait for: the word is checked and
-/// nothing follows from it.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Replicate {
-    Region,
-    All,
-    None,
-}
-
-/// Who has a write.
-#[derive(Serialize)]
-struct Replication {
-    have: Vec<String>,
-    pending: Vec<String>,
-}
-
 /// What a write answers.
 #[derive(Serialize)]
 struct Written {
@@ -156,7 +153,7 @@ pub(super) fn written(api: &Api, seen: Seen, outcome: Option<Outcome>) -> HttpRe
         Outcome::Older => "older",
         Outcome::Unchanged => "unchanged",
     });
-    let replication = Replication { have: vec![api.region.to_string()], pending: Vec::new() };
+    let replication = Replication::here(api);
     HttpResponse::Ok().json(Written { revision: seen.to_string(), verdict, replication })
 }
 
@@ -198,6 +195,17 @@ pub async fn password(
     Ok(written(&api, seen, None))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LegacyHashBody {
+    hash: Zeroizing<String>,
+    salt: Option<Zeroizing<String>>,
+    profile: Option<String>,
+    changed_at: Option<String>,
+    #[serde(rename = "replicate")]
+    _replicate: Option<Replicate>,
+}
+
 /// `PUT /v1/users/{id}/legacy-hashes/{country}`
 pub async fn legacy_hash(
     api: web::Data<Api>,
@@ -206,7 +214,9 @@ pub async fn legacy_hash(
     path: web::Path<(String, String)>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let given: GivenHash = body::json(&request, payload).await?;
+    let body: LegacyHashBody = body::json(&request, payload).await?;
+    let LegacyHashBody { hash, salt, profile, changed_at, .. } = body;
+    let given = GivenHash { hash, salt, profile, changed_at };
     let (user, country) = (user_id(&path.0)?, country(&path.1)?);
     let added = api.accounts.add_legacy_hash(&company.0, user, country, given).await?;
     Ok(written(&api, added.0, Some(added.1)))

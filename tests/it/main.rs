@@ -9,6 +9,8 @@
 )]
 
 mod node;
+mod schema;
 
+mod contract;
 mod tidy;
 mod ways;
