@@ -10,4 +10,9 @@
 
 mod node;
 
+mod bad_input;
+mod denied;
+mod disk;
+mod problem;
+mod values;
 mod ways;
