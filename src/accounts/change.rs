@@ -134,6 +134,9 @@ impl Accounts {
         (typed, country): (&str, Option<Country>),
     ) -> Result<Seen, AccountError> {
         caller.require(Scope::Write)?;
+        if let Some(country) = country {
+            caller.require_country(country)?;
+        }
         let identity = self.reader().read(kind, typed, country)?;
         let loaded = self.load(user).await?;
         let _held = self.reserve_all(caller, std::slice::from_ref(&identity)).await?;

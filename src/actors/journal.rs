@@ -74,33 +74,51 @@ impl Journal {
 
     /// Hands records to the log; `done` is called on the writer's thread once their fate is known.
     /// The facts come back when the log has taken them.
+    ///
+    /// After a failed write of anybody's the log is in a new epoch. `catch_up` says whether the
+    /// actor can follow it there, which it can when nothing of its own is on its way.
     pub fn append(
         &self,
         epoch: u64,
         prepared: Prepared,
         done: impl FnOnce(Result<Committed, AppendError>) + Send + 'static,
+        catch_up: impl FnOnce(u64) -> bool,
     ) -> Result<Vec<Fact>, Unavailable> {
         let Prepared { records, facts } = prepared;
         let append = Append { epoch, batch: Batch::Own(records), done: Box::new(done) };
-        match self.log.append(append) {
-            Ok(()) => Ok(facts),
-            Err(refused) => Err(match refused.reason {
-                Refusal::Busy => Unavailable::Overloaded,
-                Refusal::ReadOnly(_) => Unavailable::ReadOnly,
-                Refusal::Stale { .. } | Refusal::TooLarge { .. } | Refusal::Stopped => {
-                    Unavailable::Storage
+        let refused = match self.log.append(append) {
+            Ok(()) => return Ok(facts),
+            Err(refused) => refused,
+        };
+        let reason = match refused.reason {
+            Refusal::Stale { epoch } if catch_up(epoch) => {
+                match self.log.append(Append { epoch, ..refused.append }) {
+                    Ok(()) => return Ok(facts),
+                    Err(refused) => refused.reason,
                 }
-            }),
+            }
+            reason => reason,
+        };
+        Err(match reason {
+            Refusal::Busy => Unavailable::Overloaded,
+            Refusal::ReadOnly(_) => Unavailable::ReadOnly,
+            Refusal::Stale { .. } => self.unwritable(),
+            Refusal::TooLarge { .. } | Refusal::Stopped => Unavailable::Storage,
+        })
+    }
+
+    /// Why nothing can be written just now.
+    fn unwritable(&self) -> Unavailable {
+        match self.log.status() {
+            LogStatus::ReadOnly { .. } => Unavailable::ReadOnly,
+            _ => Unavailable::Storage,
         }
     }
 
     /// What a failed append means to whoever waits for it, and the epoch to go on in.
     pub fn failed(&self, error: &AppendError) -> (u64, Unavailable) {
         tracing::warn!(error = %chain(error), "an append failed");
-        let unavailable = match self.log.status() {
-            LogStatus::ReadOnly { .. } => Unavailable::ReadOnly,
-            _ => Unavailable::Storage,
-        };
+        let unavailable = self.unwritable();
         let epoch = match error {
             AppendError::Failed { epoch, .. } => *epoch,
             AppendError::Refused(_) | AppendError::Stopped(_) => self.log.epoch(),

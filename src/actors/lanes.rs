@@ -64,6 +64,17 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
         self.next_ticket
     }
 
+    /// Catches up with the log's epoch, if nothing but the append of `ticket` is on its way: then
+    /// nothing here was decided on what failed. Otherwise the log's word on what failed is still
+    /// to come, and until then nothing may be appended.
+    pub fn catch_up(&mut self, ticket: Ticket, epoch: u64) -> bool {
+        let idle = self.waiting.keys().all(|waiting| *waiting == ticket);
+        if idle {
+            self.epoch = self.epoch.max(epoch);
+        }
+        idle
+    }
+
     /// Takes a ticket back whose append was refused at once.
     pub fn withdraw(&mut self, ticket: Ticket) {
         self.waiting.remove(&ticket);
@@ -101,5 +112,28 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
             lane.fail(&error);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn an_actor_catches_up_with_a_failure_of_others_once_nothing_of_its_own_is_on_its_way() {
+        let mut lanes: Lanes<u8, u32, (), &str> = Lanes::default();
+        let waiting = lanes.ticket(1);
+        let reply = oneshot::channel().0;
+        let lane = lanes.enter(1, || Ok::<_, ()>(0)).unwrap();
+        lane.append(waiting, Vec::new(), (), reply, |_, _| ());
+        let next = lanes.ticket(2);
+        assert!(!lanes.catch_up(next, 1), "what it rests on may have failed");
+        assert_eq!(lanes.epoch(), 0);
+        assert!(lanes.fail(waiting, 1, || "full"));
+        let next = lanes.ticket(2);
+        assert!(lanes.catch_up(next, 3), "others failed twice more meanwhile");
+        assert_eq!(lanes.epoch(), 3);
     }
 }

@@ -161,11 +161,10 @@ impl RegistryEngine {
         let ticket = self.lanes.ticket(());
         let notify = Arc::clone(&self.notify);
         let done = move |result| notify(journal::Outcome { ticket, result });
-        let epoch = self.lanes.epoch();
-        let taken = self
-            .journal
-            .prepare(drafts)
-            .and_then(|prepared| self.journal.append(epoch, prepared, done));
+        let (journal, lanes) = (&self.journal, &mut self.lanes);
+        let taken = journal.prepare(drafts).and_then(|prepared| {
+            journal.append(lanes.epoch(), prepared, done, |epoch| lanes.catch_up(ticket, epoch))
+        });
         match taken {
             Ok(facts) => {
                 let state = &self.state;

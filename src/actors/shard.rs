@@ -205,11 +205,10 @@ impl ShardEngine {
         let ticket = self.lanes.ticket(user);
         let notify = Arc::clone(&self.notify);
         let done = move |result| notify(journal::Outcome { ticket, result });
-        let epoch = self.lanes.epoch();
-        let taken = self
-            .journal
-            .prepare(decision.drafts)
-            .and_then(|prepared| self.journal.append(epoch, prepared, done));
+        let (journal, lanes) = (&self.journal, &mut self.lanes);
+        let taken = journal.prepare(decision.drafts).and_then(|prepared| {
+            journal.append(lanes.epoch(), prepared, done, |epoch| lanes.catch_up(ticket, epoch))
+        });
         let facts = match taken {
             Ok(facts) => facts,
             Err(unavailable) => {

@@ -32,6 +32,12 @@ pub async fn json<T: DeserializeOwned>(
         return Err(ApiError::UnsupportedMediaType);
     }
     let limit = request.app_data::<BodyLimit>().map_or(64 * 1024, |limit| limit.0);
+    // What is declared too long is not waited for.
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > limit)) {
+        return Err(ApiError::BodyTooLarge { max: limit });
+    }
     let bytes = read(payload, limit).await?;
     parse(&bytes)
 }
@@ -82,7 +88,8 @@ fn wrong_field(path: &str, error: &serde_json::Error) -> ApiError {
     } else if said.starts_with("missing field") {
         let name = said.split('`').nth(1).unwrap_or_default();
         ("required", format!("the field {name} is missing"))
-    } else if let Some((_, expected)) = said.split_once(", expected ") {
+    } else if let Some((_, expected)) = said.rsplit_once(", expected ") {
+        // The last one: before it, the value itself may say that something was expected.
         let expected = expected.split(" at line").next().unwrap_or_default();
         ("wrong_type", format!("expected {expected}"))
     } else {
@@ -177,6 +184,9 @@ mod tests {
     struct Body {
         #[expect(dead_code, reason = "only whether it can be read matters here")]
         password: String,
+        #[serde(default)]
+        #[expect(dead_code, reason = "as above")]
+        flag: bool,
     }
 
     fn said(json: &str) -> (String, String) {
@@ -198,6 +208,8 @@ mod tests {
             r#"{"password":"a","x":"hunter2"}"#,
             r#"{"password":hunter2}"#,
             r#"{"password":"hunter2"#,
+            r#"{"password":{"x, expected hunter2 ":1}}"#,
+            r#"{"flag":"x, expected hunter2 ","password":"a"}"#,
         ] {
             let (_, body) = said(json);
             assert!(!body.contains("hunter2"), "{body}");

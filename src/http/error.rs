@@ -129,6 +129,10 @@ impl ApiError {
                 AccountError::InvalidFields(fields) => {
                     problem.errors = fields.iter().map(ProblemField::from).collect();
                 }
+                AccountError::Rejected(rejection @ Rejection::TooManyFields { .. }) => {
+                    let error = FieldError::new("profile", "too_many", rejection);
+                    problem.errors = vec![ProblemField::from(&error)];
+                }
                 AccountError::IdentityTaken { user } => problem.user_id = *user,
                 AccountError::Rejected(Rejection::RevisionMismatch { current }) => {
                     problem.revision = Some(current.to_string());

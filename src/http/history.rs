@@ -30,9 +30,7 @@ impl ListQuery {
     fn read(&self) -> Result<(LogPosition, usize), ApiError> {
         let after = match &self.after {
             None => LogPosition::START,
-            Some(text) => u64::from_str_radix(text, 16)
-                .map(LogPosition::from_bits)
-                .map_err(|_| AccountError::InvalidCursor)?,
+            Some(text) => cursor(text).ok_or(AccountError::InvalidCursor)?,
         };
         let limit = match &self.limit {
             None => LIMIT_DEFAULT,
@@ -44,6 +42,13 @@ impl ListQuery {
         };
         Ok((after, limit))
     }
+}
+
+/// A position as a page's `next` writes it, in no other spelling.
+fn cursor(text: &str) -> Option<LogPosition> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let bits = u64::from_str_radix(text, 16).ok().filter(|_| digits && text.len() == 16)?;
+    Some(LogPosition::from_bits(bits))
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,11 @@
 mod node;
 mod schema;
 
+mod bad_input;
 mod contract;
+mod denied;
+mod disk;
+mod problem;
 mod tidy;
+mod values;
 mod ways;

@@ -190,8 +190,12 @@ fn members_of(part: &impl Serialize) -> Result<Map<String, Value>, InvalidProfil
     }
 }
 
-/// serde's messages name members and quote short wrong values of closed lists, never a pepper.
+/// What serde says, without the value it quotes, which may be a pepper in the wrong place.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn malformed(error: serde_json::Error) -> InvalidProfile {
-    InvalidProfile::Malformed(error.to_string())
+    let said = error.to_string();
+    InvalidProfile::Malformed(match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => said,
+    })
 }

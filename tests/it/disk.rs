@@ -1,0 +1,215 @@
+//! A disk that is full, and one that loses what was written: nothing is answered that is not so.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::node::{Answer, Company, Node, wait_for};
+use crate::problem::{Untouched, problem};
+
+/// The library that makes writes and syncs fail, compiled once.
+fn shim() -> PathBuf {
+    static SHIM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = SHIM.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk_fault.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/disk_fault.c");
+        let flags = ["-shared", "-fPIC", "-O1", "-o"];
+        let built = Command::new("cc").args(flags).arg(&path).arg(source).arg("-ldl").status();
+        assert!(built.unwrap().success(), "the C compiler failed");
+        (folder, path)
+    });
+    path.clone()
+}
+
+/// A node whose disk fails on command.
+struct Failing {
+    node: Node,
+    faults: TempDir,
+}
+
+impl Failing {
+    /// Files with `part` in their path are the ones that fail.
+    fn started(part: &str, settings: &[(&str, &str)]) -> Self {
+        let faults = tempfile::tempdir().unwrap();
+        let mut node = Node::new(settings);
+        let preload = format!("LD_PRELOAD={}", shim().display());
+        let folder = format!("DISK_FAULT_DIR={}", faults.path().display());
+        node.through(&["env", &preload, &folder, &format!("DISK_FAULT_PATH={part}")]);
+        node.start();
+        Self { node, faults }
+    }
+
+    fn begin(&self, fault: &str) {
+        std::fs::write(self.faults.path().join(fault), "").unwrap();
+    }
+
+    fn end(&self, fault: &str) {
+        std::fs::remove_file(self.faults.path().join(fault)).unwrap();
+    }
+
+    fn health(&self) -> Answer {
+        self.node.operate("GET", "/health/ready", None)
+    }
+}
+
+/// Users enough that every shard has some.
+const USERS: usize = 200;
+
+fn email(number: usize) -> String {
+    format!("u{number}@example.com")
+}
+
+fn register(shop: &Company, number: usize) -> Answer {
+    let body = json!({ "country": "NG", "email": email(number), "password": "pass",
+        "profile": { "n": number } });
+    shop.call("POST", "/v1/users", body)
+}
+
+fn register_all(shop: &Company) -> Vec<String> {
+    let ids = (0..USERS).map(|number| register(shop, number).done(201).body["user_id"].clone());
+    ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+fn patch(shop: &Company, id: &str, value: &Value) -> Answer {
+    let body = json!({ "profile": { "n": value } });
+    shop.call("PATCH", &format!("/v1/users/{id}"), body)
+}
+
+/// Every kind of write, from 16 callers at once. Returns what was answered.
+fn write_everything(node: &Node, shop: &Company, ids: &[String]) -> Vec<Answer> {
+    let write = |thread: usize| {
+        let mut answers = Vec::new();
+        for (number, id) in ids.iter().enumerate().skip(thread).step_by(16) {
+            let one = format!("/v1/users/{id}");
+            answers.push(patch(shop, id, &json!("lost")));
+            answers.push(match number % 5 {
+                0 => register(shop, USERS + number),
+                1 => shop.call("PUT", &format!("{one}/password"), json!({ "password": "lost" })),
+                2 => shop.call("PUT", &format!("{one}/status"), json!({ "status": "disabled" })),
+                3 => {
+                    let value = json!({ "value": format!("lost{number}@example.com") });
+                    shop.call("PUT", &format!("{one}/identities/email"), value)
+                }
+                _ => {
+                    let body = json!({ "countries": ["NG", "KE"], "signing": "optional" });
+                    node.operate("PUT", "/operator/companies/shop", Some(&body))
+                }
+            });
+        }
+        answers
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|thread| scope.spawn(move || write(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else_until_there_is_space() {
+    let mut failing = Failing::started("/jcas-data/log/", &[]);
+    let shop = failing.node.company("shop", &["NG"]);
+    let ids = register_all(&shop);
+    // A hash of before: the login that would replace it has to do without.
+    let old = json!({ "country": "NG", "email": "old@example.com", "legacy_hash":
+        { "hash": "$2y$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy" } });
+    let old = shop.register(old);
+    let untouched = Untouched::of(&failing.node);
+    failing.begin("full");
+    for answer in write_everything(&failing.node, &shop, &ids) {
+        problem(&answer, 503, "read_only");
+    }
+    untouched.holds();
+    let degraded = wait_for("health to say that the disk is full", || {
+        problem(&patch(&shop, &ids[0], &json!("lost")), 503, "read_only");
+        let health = failing.health();
+        (health.done(200).body["status"] == "degraded").then_some(health)
+    });
+    let checks = degraded.body["checks"].to_string();
+    assert!(checks.contains("read_only: the disk is full"), "{checks}");
+    for (number, id) in ids.iter().enumerate().step_by(10) {
+        let read = shop.user(id);
+        let expected = (&json!({ "n": number }), &json!("active"));
+        assert_eq!((&read["profile"], &read["status"]), expected);
+        assert_eq!(read["identities"].as_array().unwrap().len(), 1);
+        let logged_in = shop.login("NG", &email(number), "pass");
+        assert_eq!(logged_in.done(200).body["upgraded"], json!(false));
+        shop.login("NG", &email(number), "lost").refused(401, "invalid_credentials");
+    }
+    untouched.holds();
+    failing.end("full");
+    // Each shard goes on by itself, and so does the registry.
+    for id in &ids {
+        wait_for("writes to work again", || {
+            let answer = patch(&shop, id, &json!("kept"));
+            (answer.status == 200).then_some(()).or_else(|| {
+                problem(&answer, 503, "read_only");
+                None
+            })
+        });
+        assert_eq!(shop.user(id)["profile"], json!({ "n": "kept" }));
+    }
+    assert_eq!(failing.health().body["status"], "ready");
+    failing.node.company("late", &["NG"]);
+    // What was refused left no identity behind.
+    for number in (0..USERS).step_by(5) {
+        register(&shop, USERS + number).done(201);
+    }
+    shop.user(&old);
+    let (state, users) = failing.node.state_hash();
+    assert_eq!(users, u64::try_from(USERS + USERS / 5 + 1).unwrap());
+    failing.node.kill();
+    std::fs::remove_dir_all(failing.node.data().join("state")).unwrap();
+    failing.node.start();
+    let shop = shop.at(&failing.node);
+    assert_ne!(failing.node.state_hash(), (state, users), "a start is an event too");
+    for (number, id) in ids.iter().enumerate() {
+        let read = shop.user(id);
+        assert_eq!(
+            (&read["profile"], &read["status"]),
+            (&json!({ "n": "kept" }), &json!("active"))
+        );
+        assert_eq!(read["identities"][0]["value"], json!(email(number)));
+    }
+}
+
+#[test]
+fn a_sync_that_fails_stops_the_node_and_what_was_answered_is_there_after_it() {
+    let mut failing = Failing::started("/jcas-data/log/", &[]);
+    let shop = failing.node.company("shop", &["NG"]);
+    let ids = register_all(&shop);
+    for id in &ids {
+        patch(&shop, id, &json!("kept")).done(200);
+    }
+    failing.begin("sync");
+    let answers = std::thread::scope(|scope| {
+        let shop = &shop;
+        let mut threads = Vec::new();
+        for id in ids.iter().take(32) {
+            threads.push(scope.spawn(move || patch(shop, id, &json!("unsure"))));
+        }
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in answers {
+        assert!(matches!(answer.status, 0 | 503), "answered: {}", answer.text);
+        if answer.status == 503 {
+            problem(&answer, 503, "not_ready");
+        }
+    }
+    assert_eq!(failing.node.ended(), 1);
+    let said = failing.node.output();
+    let last = said.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+    assert!(last.contains("the node stopped: cannot sync"), "{said}");
+    failing.end("sync");
+    failing.node.start();
+    let shop = shop.at(&failing.node);
+    for (number, id) in ids.iter().enumerate() {
+        let n = shop.user(id)["profile"]["n"].clone();
+        assert!(n == "kept" || (n == "unsure" && number < 32), "user {number} has {n}");
+        patch(&shop, id, &json!("after")).done(200);
+    }
+    assert_eq!(failing.health().body["status"], "ready");
+}
