@@ -225,3 +225,89 @@ handle!(Find, |engine, find| {
 handle!(Reserve, |engine, reserve| engine.reserve(reserve));
 handle!(Release, |engine, release| engine.release(release.0));
 handle!(Observe, |engine, observe| drop(observe.0.send(engine.view())));
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::events::ids::{Digest, IdentityKind};
+    use crate::files::{Disk, Files};
+    use crate::state::sled_kv::SledKv;
+
+    fn index(number: u8) -> BlindIndex {
+        BlindIndex { kind: IdentityKind::Email, version: 1, mac: Digest([number; 32]) }
+    }
+
+    /// A slice over an empty state, and the ends of reservations as they come.
+    fn slice(
+        waiting_max: usize,
+    ) -> (tempfile::TempDir, DirectoryEngine, mpsc::Receiver<BlindIndex>) {
+        let folder = tempfile::tempdir().unwrap();
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        let kv = SledKv::open(&files, &folder.path().join("sled"), 8 << 20).unwrap();
+        let (ended, ends) = mpsc::channel();
+        let end: Ender = Arc::new(move |index| ended.send(index).unwrap_or_default());
+        let engine = DirectoryEngine::new(Arc::new(Store::new(Arc::new(kv))), waiting_max, end);
+        (folder, engine, ends)
+    }
+
+    type Granted = oneshot::Receiver<Result<Reserved, Unavailable>>;
+
+    fn reserve(engine: &mut DirectoryEngine, number: u8) -> Granted {
+        let (reply, granted) = oneshot::channel();
+        let company = "shop".parse().unwrap();
+        engine.reserve(Reserve { index: index(number), company, reply });
+        granted
+    }
+
+    #[test]
+    fn an_identity_is_held_by_one_and_goes_to_the_next_in_line() {
+        let (_folder, mut engine, ends) = slice(8);
+        let first = reserve(&mut engine, 1).try_recv().unwrap().unwrap();
+        let mut second = reserve(&mut engine, 1);
+        let mut third = reserve(&mut engine, 1);
+        let mut other = reserve(&mut engine, 2);
+        assert!(other.try_recv().unwrap().is_ok(), "another identity is free");
+        assert!(second.try_recv().is_err(), "it was given twice");
+        drop(first);
+        engine.release(ends.try_recv().unwrap());
+        let held = second.try_recv().unwrap().unwrap();
+        assert!(third.try_recv().is_err(), "it was given twice");
+        drop(held);
+        engine.release(ends.try_recv().unwrap());
+        assert!(third.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn whoever_went_away_while_waiting_is_passed_over() {
+        let (_folder, mut engine, ends) = slice(8);
+        let first = reserve(&mut engine, 1).try_recv().unwrap().unwrap();
+        drop(reserve(&mut engine, 1));
+        let mut third = reserve(&mut engine, 1);
+        drop(first);
+        engine.release(ends.try_recv().unwrap());
+        assert!(third.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_reservation_that_nobody_takes_ends() {
+        let (_folder, mut engine, ends) = slice(8);
+        drop(reserve(&mut engine, 1));
+        // Granted to a caller that was gone: the grant was dropped and ends by itself.
+        engine.release(ends.try_recv().unwrap());
+        assert_eq!(engine.view().held, 0);
+        assert!(reserve(&mut engine, 1).try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_full_line_is_refused_at_once() {
+        let (_folder, mut engine, _ends) = slice(1);
+        let _first = reserve(&mut engine, 1).try_recv().unwrap().unwrap();
+        let _second = reserve(&mut engine, 1);
+        let refused = reserve(&mut engine, 1).try_recv().unwrap();
+        assert_eq!(refused.err(), Some(Unavailable::Overloaded));
+        let view = engine.view();
+        assert_eq!((view.held, view.waiting, view.refused), (1, 1, 1));
+    }
+}

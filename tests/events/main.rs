@@ -27,6 +27,7 @@ mod coverage;
 mod decide_identity;
 mod decide_password;
 mod decide_register;
+mod decide_registry;
 mod decide_user;
 mod fold;
 mod golden;

@@ -153,7 +153,7 @@ fn a_scope_that_is_missing_is_named_by_every_call_that_needs_it() {
                 problem(&answer, 403, "scope_missing");
                 assert!(answer.body["detail"].as_str().unwrap().contains(scope));
             }
-            problem(&none.call(method, &path, body), 403, "scope_missing");
+            problem(&powerless.call(method, &path, body), 403, "scope_missing");
         }
     }
     untouched.holds();

@@ -55,3 +55,42 @@ fn a_reader_who_has_seen_the_revision_is_told_so() {
     shop.call("PATCH", &path, stale).refused(412, "revision_mismatch");
     assert_eq!(shop.user(&id)["profile"], json!({ "a": 1 }));
 }
+
+#[test]
+fn a_raised_cost_hashes_anew_at_the_next_login_and_once() {
+    let mut node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "open sesame" }));
+    assert_eq!(node.stop(), 0);
+    node.set("hash.bcrypt_cost", "5");
+    node.start();
+    let shop = shop.at(&node);
+    let upgraded = |answer: &crate::node::Answer| answer.done(200).body["upgraded"].clone();
+    assert_eq!(upgraded(&shop.login("NG", "a@example.com", "open sesame")), json!(true));
+    assert_eq!(upgraded(&shop.login("NG", "a@example.com", "open sesame")), json!(false));
+}
+
+#[test]
+fn an_old_hash_logs_in_once_and_then_no_longer_counts() {
+    let node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    let profile = json!({ "scheme": "magento1" });
+    shop.call("PUT", "/v1/hash-profiles/NG/default", profile).done(200);
+    // md5("aB" + "correct horse battery staple"), as a Magento 1 shop keeps it.
+    let hash = "1602c7c51922e88d5876d58985ddb39f:aB";
+    let id = shop.register(json!({
+        "country": "NG", "email": "a@example.com", "legacy_hash": { "hash": hash },
+    }));
+    let first = shop.login("NG", "a@example.com", "correct horse battery staple");
+    assert_eq!(first.done(200).body["upgraded"], json!(true));
+    let again = shop.login("NG", "a@example.com", "correct horse battery staple");
+    assert_eq!(again.done(200).body["upgraded"], json!(false));
+    let path = format!("/v1/users/{id}/password");
+    shop.call("PUT", &path, json!({ "password": "another one" })).done(200);
+    shop.login("NG", "a@example.com", "correct horse battery staple")
+        .refused(401, "invalid_credentials");
+    let again = json!({ "hash": hash });
+    let verdict = shop.call("PUT", &format!("/v1/users/{id}/legacy-hashes/NG"), again);
+    assert_eq!(verdict.done(200).body["verdict"], json!("unchanged"), "the same import again");
+    shop.login("NG", "a@example.com", "another one").done(200);
+}
