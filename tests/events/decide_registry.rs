@@ -53,11 +53,11 @@ fn given(events: Vec<(Subject, Event)>) -> RegistryState {
     let mut state = RegistryState::default();
     let incarnation = Incarnation { counter: 1, tag: 1 };
     let origin = Origin { region: "eu".parse().unwrap(), node: "a".parse().unwrap(), incarnation };
-    for (at, (subject, event)) in events.into_iter().enumerate() {
-        let revision = Revision::from_unix_ms(1 + at as u64);
+    for (at, (subject, event)) in (1_u8..).zip(events) {
+        let revision = Revision::from_unix_ms(at.into());
         let effective = EffectiveTime::at(revision);
         let draft = Draft { subject, revision, effective, cause: Cause::default(), event };
-        state.evolve(&Fact::pending(draft, origin, Digest([at as u8; 32])));
+        state.evolve(&Fact::pending(draft, origin, Digest([at; 32])));
     }
     state
 }
@@ -77,35 +77,35 @@ fn when(state: &RegistryState, command: RegistryCommand) -> Decided {
 }
 
 #[track_caller]
-fn then(decided: Decided, subject: Subject, event: Event) {
+fn then(decided: &Decided, subject: Subject, event: Event) {
     let effective = EffectiveTime::at(NOW);
     let draft = Draft { subject, revision: NOW, effective, cause: Cause::default(), event };
-    assert_eq!(decided, Ok((vec![draft], Outcome::Applied)));
+    assert_eq!(decided, &Ok((vec![draft], Outcome::Applied)));
 }
 
 #[track_caller]
-fn then_of_shop(decided: Decided, event: Event) {
+fn then_of_shop(decided: &Decided, event: Event) {
     then(decided, Subject::Company(company("shop")), event);
 }
 
 #[track_caller]
-fn then_unchanged(decided: Decided) {
-    assert_eq!(decided, Ok((Vec::new(), Outcome::Unchanged)));
+fn then_unchanged(decided: &Decided) {
+    assert_eq!(decided, &Ok((Vec::new(), Outcome::Unchanged)));
 }
 
 #[test]
 fn a_company_is_made_with_its_countries_sorted_and_once_each() {
     let put = RegistryCommand::PutCompany(shop(&["NG", "KE", "NG"]));
-    then_of_shop(when(&given(vec![]), put), Event::CompanyRegistered(shop(&["KE", "NG"])));
+    then_of_shop(&when(&given(vec![]), put), Event::CompanyRegistered(shop(&["KE", "NG"])));
 }
 
 #[test]
 fn the_same_company_again_is_unchanged_and_another_country_is_not() {
     let state = given(a_shop());
-    then_unchanged(when(&state, RegistryCommand::PutCompany(shop(&["NG", "KE"]))));
+    then_unchanged(&when(&state, RegistryCommand::PutCompany(shop(&["NG", "KE"]))));
     let more = shop(&["EG", "KE", "NG"]);
     let put = RegistryCommand::PutCompany(more.clone());
-    then_of_shop(when(&state, put), Event::CompanyRegistered(more));
+    then_of_shop(&when(&state, put), Event::CompanyRegistered(more));
 }
 
 #[test]
@@ -120,12 +120,12 @@ fn policies_are_set_of_a_known_company_and_the_same_are_unchanged() {
     let command = RegistryCommand::SetPolicies(set.clone());
     let unknown = Err(RegistryRejection::UnknownCompany(company("shop")));
     assert_eq!(when(&given(vec![]), command.clone()), unknown);
-    then_of_shop(when(&given(a_shop()), command.clone()), Event::PolicySet(set.clone()));
+    then_of_shop(&when(&given(a_shop()), command.clone()), Event::PolicySet(set.clone()));
     let mut trusted = a_shop();
     trusted.push(of_shop(Event::PolicySet(set)));
-    then_unchanged(when(&given(trusted), command));
+    then_unchanged(&when(&given(trusted), command));
     let default = PolicySet { company: company("shop"), policies: Policies::DEFAULT };
-    then_unchanged(when(&given(a_shop()), RegistryCommand::SetPolicies(default)));
+    then_unchanged(&when(&given(a_shop()), RegistryCommand::SetPolicies(default)));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_key_is_issued_once_and_its_id_never_again() {
     let command = RegistryCommand::IssueKey(key("k1"));
     let unknown = Err(RegistryRejection::UnknownCompany(company("shop")));
     assert_eq!(when(&given(vec![]), command.clone()), unknown);
-    then_of_shop(when(&given(a_shop()), command.clone()), Event::ApiKeyIssued(key("k1")));
+    then_of_shop(&when(&given(a_shop()), command.clone()), Event::ApiKeyIssued(key("k1")));
     let id: ApiKeyId = "k1".parse().unwrap();
     let revoked = ApiKeyRevoked { company: company("shop"), key: id };
     let mut events = a_shop();
@@ -152,7 +152,7 @@ fn a_standing_key_is_revoked_and_no_other() {
     events.push(of_shop(Event::ApiKeyIssued(key("k1"))));
     let revoked = ApiKeyRevoked { company: company("shop"), key: id };
     then_of_shop(
-        when(&given(events.clone()), command.clone()),
+        &when(&given(events.clone()), command.clone()),
         Event::ApiKeyRevoked(revoked.clone()),
     );
     events.push(of_shop(Event::ApiKeyRevoked(revoked)));
@@ -163,14 +163,14 @@ fn a_standing_key_is_revoked_and_no_other() {
 fn a_hash_profile_is_declared_for_a_declared_country_and_the_same_is_unchanged() {
     let command = RegistryCommand::DeclareProfile(profile("NG", 1));
     then_of_shop(
-        when(&given(a_shop()), command.clone()),
+        &when(&given(a_shop()), command.clone()),
         Event::HashProfileDeclared(profile("NG", 1)),
     );
     let mut events = a_shop();
     events.push(of_shop(Event::HashProfileDeclared(profile("NG", 1))));
-    then_unchanged(when(&given(events.clone()), command));
+    then_unchanged(&when(&given(events.clone()), command));
     let other = RegistryCommand::DeclareProfile(profile("NG", 2));
-    then_of_shop(when(&given(events), other), Event::HashProfileDeclared(profile("NG", 2)));
+    then_of_shop(&when(&given(events), other), Event::HashProfileDeclared(profile("NG", 2)));
     let elsewhere = RegistryCommand::DeclareProfile(profile("EG", 1));
     assert_eq!(when(&given(a_shop()), elsewhere), Err(RegistryRejection::CountryUndeclared));
 }
@@ -179,8 +179,8 @@ fn a_hash_profile_is_declared_for_a_declared_country_and_the_same_is_unchanged()
 fn branch_keys_and_lives_are_recorded_as_they_are() {
     let created = BranchKeyCreated { key: BranchKeyId([1; 16]), wrapped: Vec::new() };
     let command = RegistryCommand::CreateBranchKey(created.clone());
-    then(when(&given(vec![]), command), Subject::Deployment, Event::BranchKeyCreated(created));
+    then(&when(&given(vec![]), command), Subject::Deployment, Event::BranchKeyCreated(created));
     let opened = OriginOpened { previous: None, verifying_key: [1; 32] };
     let command = RegistryCommand::OpenOrigin(opened.clone());
-    then(when(&given(vec![]), command), Subject::Deployment, Event::OriginOpened(opened));
+    then(&when(&given(vec![]), command), Subject::Deployment, Event::OriginOpened(opened));
 }
