@@ -9,6 +9,7 @@
 //!           user id (16)                              -> nothing
 //! keys      user id (16), key id (8)                  -> log position (8)
 //! registry  log position (8)                          -> nothing
+//! history   user id (16), first position (8)          -> last position (8)
 //! ```
 
 use std::collections::BTreeSet;

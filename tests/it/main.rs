@@ -15,6 +15,7 @@ mod bad_input;
 mod contract;
 mod denied;
 mod disk;
+mod docs;
 mod problem;
 mod tidy;
 mod values;

@@ -1,0 +1,150 @@
+//! The documents hold: what they name exists, what they show can be typed, what they say of bytes
+//! is so.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use jcas::crypto::sealing::{Context, UserKey, open, seal};
+use serde_json::json;
+
+use crate::node::{Node, files_below, hex};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every document and its text.
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut found = files_below(&root().join("docs"));
+    for name in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let path = root().join(name);
+        found.extend(std::fs::read(&path).ok().map(|bytes| (path, bytes)));
+    }
+    let texts = found.into_iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "md"));
+    texts.map(|(path, bytes)| (path, String::from_utf8(bytes).unwrap())).collect()
+}
+
+#[test]
+fn every_test_the_documents_name_exists() {
+    let mut named = 0;
+    for (document, text) in documents() {
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let Some((file, test)) = quoted.split_once(" :: ") else { continue };
+            let source = std::fs::read_to_string(root().join(file));
+            let source = source.unwrap_or_else(|_| String::new());
+            let is_there = source.contains(&format!("fn {test}("));
+            assert!(is_there, "{}: there is no {file} :: {test}", document.display());
+            named += 1;
+        }
+    }
+    assert!(named > 50, "the tables were not found: {named} tests");
+}
+
+#[test]
+fn every_file_the_documents_link_to_exists() {
+    for (document, text) in documents() {
+        for after in text.split("](").skip(1) {
+            let target = after.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = document.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: no {target}", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_command_the_documents_show_is_one() {
+    let mut shown = 0;
+    for (document, text) in documents() {
+        let blocks = text.split("```sh\n").skip(1).map(|after| after.split("```").next().unwrap());
+        for line in blocks.flat_map(str::lines) {
+            let Some(arguments) = line.trim().strip_prefix("jcas ") else { continue };
+            let arguments = arguments.split(" #").next().unwrap().trim();
+            // With --help nothing is done, but what stands before it must be known and valid.
+            let typed = format!("{:?} {arguments} --help", env!("CARGO_BIN_EXE_jcas"));
+            let mut shell = Command::new("sh");
+            let ran = shell.args(["-c", &typed]).stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success(), "{}: jcas {arguments}: {said}", document.display());
+            shown += 1;
+        }
+    }
+    assert!(shown > 5, "no commands were found");
+}
+
+#[test]
+fn every_figure_the_node_shows_is_documented() {
+    let node = Node::started(&[("metrics.sample_s", "1")]);
+    let shop = node.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "one two" }));
+    shop.login("NG", "a@example.com", "one two").done(200);
+    let page = crate::node::wait_for("the gauges", || {
+        let page = shop.call("GET", "/metrics", json!(null)).text;
+        page.contains("jcas_registry_lives").then_some(page)
+    });
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let shown = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let shown: Vec<_> = shown.map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(shown.len() > 10, "{page}");
+    for name in &shown {
+        assert!(text.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+    }
+    for name in text.split('`').filter(|word| word.starts_with("jcas_") && !word.contains('<')) {
+        assert!(shown.contains(&name), "{name} is in docs/operations.md only");
+    }
+}
+
+#[test]
+fn a_state_folder_that_is_deleted_is_folded_from_the_log_to_the_same_users() {
+    let mut node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    let body = json!({ "country": "NG", "email": "a@example.com", "password": "one two",
+        "profile": { "given_name": "Ada" } });
+    let id = shop.register(body);
+    let before = shop.user(&id);
+    assert_eq!(node.stop(), 0);
+    std::fs::remove_dir_all(node.data().join("state")).unwrap();
+    node.start();
+    let shop = shop.at(&node);
+    assert_eq!(shop.user(&id), before);
+    shop.login("NG", "a@example.com", "one two").done(200);
+    let rebuilt = node.state_hash().0;
+    node.stop();
+    node.start();
+    let restarted = node.state_hash();
+    assert_ne!(restarted.0, rebuilt, "a start is an event too");
+    assert_eq!(restarted.1, 1);
+}
+
+fn python(verb: &str, key: [u8; 32], context: &Context<'_>, value: &[u8]) -> (i32, Vec<u8>) {
+    let script = root().join("tests/vectors/sealing.py");
+    let parts: [&[u8]; 5] = [&key, &context.deployment, &context.subject, context.register, value];
+    let mut command = Command::new("python3");
+    command.arg(script).arg(verb).args(parts.map(hex));
+    let ran = command.output().expect("python3 is there: scripts/test installs it");
+    let said = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
+    let bytes = said
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+    (ran.status.code().unwrap(), bytes.collect())
+}
+
+#[test]
+fn a_sealed_value_opens_as_the_key_document_says() {
+    let (secret, register) = ([7; 32], b"field/given_name");
+    let context = Context { deployment: [1; 16], subject: [2; 16], register, profile: None };
+    let key = UserKey::from_bytes(secret);
+    for clear in ["", "Ada", "exactly sixteen.", "a value that is longer than one block is"] {
+        let ours = seal(&key, &context, clear.as_bytes()).unwrap();
+        assert_eq!(python("open", secret, &context, &ours), (0, clear.as_bytes().to_vec()));
+        let (code, theirs) = python("seal", secret, &context, clear.as_bytes());
+        assert_eq!(code, 0);
+        assert_eq!(open(&key, &context, &theirs).unwrap().as_slice(), clear.as_bytes());
+    }
+    let elsewhere = Context { subject: [3; 16], ..context };
+    let ours = seal(&key, &context, b"Ada").unwrap();
+    assert_eq!(python("open", secret, &elsewhere, &ours), (3, Vec::new()));
+}
