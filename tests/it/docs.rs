@@ -118,12 +118,13 @@ fn a_state_folder_that_is_deleted_is_folded_from_the_log_to_the_same_users() {
     assert_eq!(restarted.1, 1);
 }
 
+/// Runs the other implementation; `scripts/test` installs what it needs.
 fn python(verb: &str, key: [u8; 32], context: &Context<'_>, value: &[u8]) -> (i32, Vec<u8>) {
     let script = root().join("tests/vectors/sealing.py");
     let parts: [&[u8]; 5] = [&key, &context.deployment, &context.subject, context.register, value];
     let mut command = Command::new("python3");
     command.arg(script).arg(verb).args(parts.map(hex));
-    let ran = command.output().expect("python3 is there: scripts/test installs it");
+    let ran = command.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
     let bytes = said
         .as_bytes()
