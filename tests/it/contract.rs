@@ -127,6 +127,9 @@ fn what_is_refused_is_refused_with_a_documented_status_code_and_body() {
     let last = format!("{user}/identities/email/a@example.com");
     let path = "/v1/users/{id}/identities/{kind}/{value}";
     key(409, "last_identity", shop.call("DELETE", &last, Value::Null), "delete", path);
+    let abroad = format!("{last}?country=KE");
+    let answer = shop.call("DELETE", &abroad, Value::Null);
+    key(422, "country_not_allowed", answer, "delete", path);
     let fax = format!("{user}/identities/fax/1");
     key(404, "not_found", shop.call("DELETE", &fax, Value::Null), "delete", path);
     let path = "/v1/users/{id}/history";
@@ -201,6 +204,16 @@ fn head_answers_as_get_without_the_body() {
             assert_eq!(got.header(name), head.header(name), "{path}: {name}");
         }
     }
+}
+
+#[test]
+fn the_program_prints_the_contract_it_serves() {
+    let node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    let (code, printed, said) = node.run(&["openapi"]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed, served(&node, &shop).root);
 }
 
 #[test]
