@@ -78,7 +78,8 @@ pub fn recover<T: Trees>(
             (kv, generation, None)
         }
         Plan::Rebuild { reason } => {
-            if opened.end > LogPosition::START {
+            // A first start has nothing to fold: that there is no state yet is no news then.
+            if !opened.vector.is_empty() {
                 tracing::warn!(%reason, "the state is folded from the log anew");
             }
             (kv, generation, None)

@@ -5,6 +5,7 @@
 
 pub mod check_config;
 pub mod client;
+pub mod demo;
 pub mod init;
 pub mod logging;
 pub mod operator;
@@ -41,6 +42,8 @@ Settings: built-in defaults < --config FILE or ./jcas.toml < JCAS__SECTION__KEY.
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what JCAS does, on sample customers of three companies.
+    Demo(demo::DemoArgs),
     /// Run a node.
     Serve,
     /// Make a new deployment in the data folder.
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
 
 fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
+        Command::Demo(args) => demo::run(config, &args),
         Command::Serve => serve::run(config),
         Command::Init => init::run(config),
         Command::Company(args) => operator::company(config, args),

@@ -15,6 +15,7 @@
 //! was found, can be printed.
 
 pub mod actors;
+pub mod demo;
 pub mod fault;
 pub mod hash;
 pub mod http;
@@ -36,6 +37,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use self::actors::ActorsConfig;
+use self::demo::DemoConfig;
 use self::fault::{ConfigFaults, Review};
 use self::hash::HashConfig;
 use self::http::HttpConfig;
@@ -79,6 +81,8 @@ pub struct Config {
     pub phone: PhoneConfig,
     /// Figures for Prometheus.
     pub metrics: MetricsConfig,
+    /// `jcas demo`.
+    pub demo: DemoConfig,
     /// What is written to standard error.
     pub logging: LoggingConfig,
 }
@@ -126,7 +130,8 @@ impl Config {
 
     fn review(&self, review: &mut Review<'_>) {
         // Taken apart, so that a new section cannot be forgotten here.
-        let Self { node, http, log, state, actors, hash, keys, phone, metrics, logging: _ } = self;
+        let Self { node, http, log, state, actors, hash, keys, phone, metrics, demo, logging: _ } =
+            self;
         node.validate(review);
         http.validate(review);
         log.validate(review);
@@ -136,6 +141,7 @@ impl Config {
         keys.validate(review);
         phone.validate(review);
         metrics.validate(review);
+        demo.validate(review);
     }
 }
 

@@ -13,10 +13,12 @@ mod schema;
 
 mod bad_input;
 mod contract;
+mod demo;
 mod denied;
 mod disk;
 mod docs;
 mod problem;
+mod readme;
 mod tidy;
 mod values;
 mod ways;

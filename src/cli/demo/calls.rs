@@ -1,0 +1,99 @@
+//! The calls that a demo prints: each can be copied and works as it stands, from the folder the
+//! demo was started in.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::app::Node;
+
+use super::load::Company;
+use super::people::Known;
+
+/// All of them, with a line of explanation each.
+pub(super) fn to_copy(
+    node: &Node,
+    companies: &[Company],
+    people: &[Known],
+    users: &[String],
+) -> anyhow::Result<String> {
+    let (known, user) = people.first().zip(users.first()).context("no sample person")?;
+    let company = companies.iter().find(|company| company.id == known.company);
+    let company = company.context("an unknown company")?;
+    let key = company.key.text.as_str();
+    let url = format!("http://{}", node.company_address);
+    let jcas = quoted(&program());
+    let curl = |method: &str, path: &str, body: Option<serde_json::Value>| {
+        let body = body.map(|body| quoted(&body.to_string()));
+        let body = body.map(|body| format!(" -H 'Content-Type: application/json' -d {body}"));
+        let body = body.unwrap_or_default();
+        format!("curl -sS -X {method} {url}{path} -H 'X-Api-Key: {key}'{body}")
+    };
+    let client = |words: &str| format!("JCAS_URL={url} JCAS_API_KEY={key} {jcas} call {words}");
+    let login =
+        json!({ "country": known.country, "email": known.email, "password": known.password });
+    let register = json!({
+        "country": known.country,
+        "email": format!("ada.{}@example.com", company.key.id),
+        "password": "correct horse battery",
+        "profile": { "given_name": "Ada" },
+    });
+    let nickname = quoted(&json!({ "profile": { "nickname": "Ade" } }).to_string());
+    let folder = quoted(&node.deployment.folder().display().to_string());
+    let operator = format!(
+        "JCAS__NODE__DATA_DIR={folder} JCAS__HTTP__OPERATOR_LISTEN={} {jcas}",
+        node.operator_address
+    );
+    let calls = [
+        ("who am I", curl("GET", "/v1/whoami", None)),
+        ("log in", curl("POST", "/v1/login", Some(login))),
+        (
+            "register somebody (a second time it is refused)",
+            curl("POST", "/v1/users", Some(register)),
+        ),
+        ("find", curl("POST", "/v1/users/lookup", Some(json!({ "email": known.email })))),
+        ("read", curl("GET", &format!("/v1/users/{user}"), None)),
+        ("change", client(&format!("PATCH /v1/users/{user} {nickname}"))),
+        ("what happened to a user", client(&format!("GET /v1/users/{user}/history"))),
+        ("how the node is", curl("GET", "/health/ready", None)),
+        ("as an operator: the companies", format!("{operator} company list")),
+    ];
+    let calls: Vec<_> =
+        calls.iter().map(|(what, call)| format!("\n  # {what}\n  {call}\n")).collect();
+    let head = format!("\nCalls to copy, as {} (its key holds for a day):\n", company.id);
+    Ok(head + &calls.concat())
+}
+
+/// The running program as it can be called from here.
+fn program() -> String {
+    let found = std::env::current_exe().unwrap_or_else(|_| Path::new("jcas").to_owned());
+    let here = std::env::current_dir().unwrap_or_default();
+    match found.strip_prefix(&here) {
+        Ok(below) => format!("./{}", below.display()),
+        Err(_) => found.display().to_string(),
+    }
+}
+
+/// A word as the shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_reaches_the_program_as_it_is() {
+        for word in ["plain/word.x", "two words", "it's", "$HOME `x` \"y\" \\", ""] {
+            let script = format!("printf %s {}", quoted(word));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `jcas demo`: what JCAS is for, on real input.
+//!
+//! ```text
+//!   three exports --use cases--> 900 users with their companies' hashes
+//!   12 of them --HTTP, old password--> logged in, hashed anew
+//!   one of them --HTTP--> new password: the old one and its hash no longer count
+//!   then it serves, and prints calls to copy
+//! ```
+//!
+//! It has a data folder of its own, kept between runs: a second run finds everybody there.
+
+mod calls;
+mod load;
+mod logins;
+mod people;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::app::Node;
+use crate::app::listeners::Listeners;
+use crate::config::Config;
+use crate::config::logging::LogLevel;
+
+use super::{logging, out, serve};
+
+/// Show what JCAS does, on sample customers of three companies.
+#[derive(Debug, Args)]
+#[command(after_help = "Its data folder is ./jcas-demo; JCAS__DEMO__DATA_DIR names another.
+It listens where `jcas serve` would: JCAS__HTTP__LISTEN=127.0.0.1:9000 changes that.")]
+pub struct DemoArgs {
+    /// End after the calls are printed instead of serving.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Loads, shows, serves.
+pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
+    let mut config = config.clone();
+    config.node.data_dir.clone_from(&config.demo.data_dir);
+    "demo".clone_into(&mut config.node.deployment);
+    // What a node tells its operator would stand between the demo's own lines.
+    config.logging.level = config.logging.level.min(LogLevel::Warn);
+    logging::start(&config.logging);
+    let listeners = Listeners::bind(&config)?;
+    let metrics = if config.metrics.enabled { Some(serve::metrics()?) } else { None };
+    let system = actix::System::new();
+    system.block_on(async move {
+        let folder = crate::app::data_folder(&config);
+        let node = Node::start(&config, listeners, metrics).await;
+        let node = node.with_context(|| advice(&folder))?;
+        let shown = show(&node).await.with_context(|| advice(&folder));
+        if shown.is_err() || args.once {
+            let stopped = node.stop().await;
+            shown?;
+            return Ok(stopped?);
+        }
+        out::line("serving until Ctrl-C")?;
+        serve::run_until_stopped(node).await
+    })
+}
+
+fn advice(folder: &Path) -> String {
+    format!(
+        "the demo cannot go on with its data folder {}; where its disk is full make room, or name a \
+         folder elsewhere with JCAS__DEMO__DATA_DIR; to begin anew delete it",
+        folder.display()
+    )
+}
+
+async fn show(node: &Node) -> anyhow::Result<()> {
+    let samples = people::samples()?;
+    let known = people::known()?;
+    let schemes: logins::Schemes = samples.iter().flat_map(logins::schemes_of).collect();
+    out::line(&format!("JCAS demo, data in {}\n", node.deployment.folder().display()))?;
+    let mut companies = Vec::new();
+    for sample in &samples {
+        companies.push(load::company(&node.accounts, sample).await?);
+        out::line(&format!(
+            "  {:<8} {} customers in {}: {}",
+            sample.id,
+            sample.people.len(),
+            sample.countries.join(" and "),
+            sample.export
+        ))?;
+    }
+    let started = Instant::now();
+    let loaded = load::people(&node.accounts, samples, &companies).await?;
+    out::line(&summary(&loaded, started.elapsed().as_secs_f64()))?;
+    let url = format!("http://{}", node.company_address);
+    let logged_in = logins::everybody(&url, &companies, &known, &schemes).await?;
+    logins::prove_that_the_old_hash_is_gone(&url, &companies, &known).await?;
+    out::line(&calls::to_copy(node, &companies, &known, &logged_in)?)
+}
+
+fn summary(loaded: &load::Loaded, seconds: f64) -> String {
+    let done = match (loaded.registered, loaded.standing) {
+        (0, standing) => format!("all {standing} are here from an earlier run, which goes on"),
+        (new, 0) => format!("registered {new} customers in {seconds:.1} s"),
+        (new, standing) => {
+            format!("registered {new} customers in {seconds:.1} s; {standing} were here already")
+        }
+    };
+    format!(
+        "\n{done}; {} are closed accounts\n\
+         {} e-mail addresses are known to more than one company; none is verified, so each is\n\
+         a user of its own at each: nobody gets into an account by naming its address\n",
+        loaded.closed, loaded.shared_addresses
+    )
+}
