@@ -1,7 +1,7 @@
 //! Every command in README.md is run, in the order it stands there.
 //!
-//! A block that begins with ```` ```sh ```` holds commands. A comment before it says where it is not
-//! run as it stands: `<!-- two commands -->` for those that build or check everything, and
+//! A block that begins with ```` ```sh ```` holds commands. A comment before it says where it is
+//! not run as it stands: `<!-- two commands -->` for those that build or check everything, and
 //! `<!-- keeps running -->` for what serves until it is stopped.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -99,7 +99,9 @@ fn the_other_commands_of_the_readme_work_in_the_order_they_stand_there() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}\n{text}");
-    assert!(text.contains("\"upgraded\":false"), "somebody logs in: {text}");
+    for upgraded in ["\"upgraded\":false", "\"upgraded\":true"] {
+        assert!(text.contains(upgraded), "somebody logs in with {upgraded}: {text}");
+    }
 }
 
 #[test]

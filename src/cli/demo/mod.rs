@@ -65,8 +65,8 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
 
 fn advice(folder: &Path) -> String {
     format!(
-        "the demo cannot go on with its data folder {}; where its disk is full make room, or name a \
-         folder elsewhere with JCAS__DEMO__DATA_DIR; to begin anew delete it",
+        "the demo cannot go on with its data folder {}; where its disk is full make room, or name \
+         a folder elsewhere with JCAS__DEMO__DATA_DIR; to begin anew delete it",
         folder.display()
     )
 }
