@@ -16,7 +16,7 @@ fn root() -> &'static Path {
 /// Every document and its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = files_below(&root().join("docs"));
-    for name in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {
+    for name in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
         let path = root().join(name);
         found.extend(std::fs::read(&path).ok().map(|bytes| (path, bytes)));
     }

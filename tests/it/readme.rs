@@ -34,7 +34,7 @@ fn blocks() -> Vec<Block> {
             }
             (Some(_), "```") => blocks.extend(open.take()),
             (Some(block), command) => block.commands.push(command.to_owned()),
-            (None, line) if line.starts_with("<!-- ") => mark = line.to_owned(),
+            (None, line) if line.starts_with("<!-- ") => line.clone_into(&mut mark),
             (None, "") => {}
             (None, _) => mark.clear(),
         }
@@ -102,22 +102,4 @@ fn the_other_commands_of_the_readme_work_in_the_order_they_stand_there() {
     for upgraded in ["\"upgraded\":false", "\"upgraded\":true"] {
         assert!(text.contains(upgraded), "somebody logs in with {upgraded}: {text}");
     }
-}
-
-#[test]
-fn whatever_the_documents_point_to_is_there() {
-    let documents = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
-    let mut seen = 0;
-    for document in documents {
-        let text = std::fs::read_to_string(root().join(document)).unwrap();
-        for (at, _) in text.match_indices("](") {
-            let target = text[at + 2..].split(')').next().unwrap();
-            let path = target.split('#').next().unwrap();
-            if !target.contains("://") && !path.is_empty() {
-                assert!(root().join(path).exists(), "{document} points to {path}");
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 5, "only {seen} links were found");
 }
