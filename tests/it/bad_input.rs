@@ -118,16 +118,30 @@ fn what_is_not_declared_as_json_is_refused() {
     shop.call_raw("POST", "/v1/users", &charset, Some(&body)).done(201);
 }
 
+/// A call, and the field and code that its refusal must name.
+type Refused<'a> = (&'a str, &'a str, Value, &'a str, &'a str);
+
+fn each_names_its_field(shop: &Company, cases: Vec<Refused<'_>>) {
+    for (method, path, body, field, code) in cases {
+        let answer = shop.call(method, path, body.clone());
+        assert_eq!(answer.status, 422, "{method} {path} {body}: {}", answer.text);
+        assert_silent(&answer);
+        let errors = answer.body["errors"].to_string();
+        let kinds = [code, if code == "invalid" { "wrong_type" } else { code }];
+        let named = kinds.iter().any(|kind| errors.contains(&format!(r#""code":"{kind}""#)));
+        let path_of_it = format!(r#""field":"{field}""#);
+        assert!(named && errors.contains(&path_of_it), "{method} {path} {body}: {errors}");
+        problem(&answer, 422, "invalid_fields");
+    }
+}
+
 #[test]
 fn fields_of_the_wrong_name_type_or_number_are_named() {
-    let (node, shop, user) = house();
+    let (node, shop, _) = house();
     let untouched = Untouched::of(&node);
     let users = "/v1/users";
-    let one = format!("/v1/users/{user}");
     let (login, lookup) = ("/v1/login", "/v1/users/lookup");
-    let (password, status) = (format!("{one}/password"), format!("{one}/status"));
-    let (hash, identity) = (format!("{one}/legacy-hashes/NG"), format!("{one}/identities/email"));
-    let cases = [
+    let cases = vec![
         ("POST", users, json!({}), "country", "required"),
         ("POST", users, json!({ "country": "NG" }), "email", "required"),
         ("POST", users, json!({ "country": 7 }), "country", "wrong_type"),
@@ -197,7 +211,20 @@ fn fields_of_the_wrong_name_type_or_number_are_named() {
         ),
         ("POST", lookup, json!({}), "email", "one_of"),
         ("POST", lookup, json!({ "email": "a@b.c", "phone": "+2348031234567" }), "email", "one_of"),
-        ("PATCH", &one, json!({}), "profile", "required"),
+    ];
+    each_names_its_field(&shop, cases);
+    untouched.holds();
+}
+
+#[test]
+fn fields_of_the_wrong_name_type_or_number_are_named_in_a_change() {
+    let (node, shop, user) = house();
+    let untouched = Untouched::of(&node);
+    let one = format!("/v1/users/{user}");
+    let (password, status) = (format!("{one}/password"), format!("{one}/status"));
+    let (hash, identity) = (format!("{one}/legacy-hashes/NG"), format!("{one}/identities/email"));
+    let cases = vec![
+        ("PATCH", one.as_str(), json!({}), "profile", "required"),
         ("PATCH", &one, json!({ "profile": null }), "profile", "wrong_type"),
         ("PATCH", &one, json!({ "profile": {}, "if_revision": 1 }), "if_revision", "wrong_type"),
         ("PATCH", &one, json!({ "profile": {}, "if_revision": MARK }), "if_revision", "invalid"),
@@ -214,17 +241,7 @@ fn fields_of_the_wrong_name_type_or_number_are_named() {
         ("PUT", &identity, json!({ "value": MARK, "verified": MARK }), "verified", "wrong_type"),
         ("DELETE", &identity, json!({}), "value", "required"),
     ];
-    for (method, path, body, field, code) in cases {
-        let answer = shop.call(method, path, body.clone());
-        assert_eq!(answer.status, 422, "{method} {path} {body}: {}", answer.text);
-        assert_silent(&answer);
-        let errors = answer.body["errors"].to_string();
-        let kinds = [code, if code == "invalid" { "wrong_type" } else { code }];
-        let named = kinds.iter().any(|kind| errors.contains(&format!(r#""code":"{kind}""#)));
-        let path_of_it = format!(r#""field":"{field}""#);
-        assert!(named && errors.contains(&path_of_it), "{method} {path} {body}: {errors}");
-        problem(&answer, 422, "invalid_fields");
-    }
+    each_names_its_field(&shop, cases);
     for body in ["[]", "1", "null", "\"s3cr3t\"", "true"] {
         for (method, path) in calls(&user) {
             let answer = shop.call_raw(method, &path, &[], Some(body));
