@@ -98,28 +98,26 @@ pub struct Accounts {
 pub struct Loaded {
     /// The id that was asked for.
     pub requested: UserId,
-    users: BTreeMap<UserId, UserState>,
+    users: BTreeMap<UserId, Arc<UserState>>,
 }
 
 impl Loaded {
     /// The account.
-    pub const fn account(&self) -> Account<'_> {
+    pub const fn account(&self) -> Account<'_, Arc<UserState>> {
         Account::of(&self.users)
     }
 
     /// The user that was asked for.
     pub fn user(&self) -> Option<&UserState> {
-        self.users.get(&self.requested)
+        self.users.get(&self.requested).map(AsRef::as_ref)
     }
 
     /// What the users beside one say of the account.
     fn rest_of(&self, user: UserId) -> Rest {
-        let creator = self.users.get(&user).and_then(UserState::creator);
+        let creator = self.users.get(&user).and_then(|state| state.creator());
         let others = || self.users.iter().filter(|(id, _)| **id != user);
         let seen = others().map(|(id, state)| Seen::of(*id, state)).fold(Seen::NOTHING, Seen::and);
-        let live = |state: &&UserState| state.is_live();
-        let foreign = |state: &UserState| state.creator() != creator;
-        let of_others = others().map(|(_, state)| state).filter(live).any(foreign);
+        let of_others = others().any(|(_, state)| state.is_live() && state.creator() != creator);
         Rest { seen, of_others }
     }
 }
@@ -153,7 +151,7 @@ impl Accounts {
             if users.contains_key(&user) || users.len() >= LINKED_USERS_MAX {
                 continue;
             }
-            let state = self.parts.house.read(user).await?.unwrap_or_default();
+            let state = self.parts.house.read(user).await?;
             found.extend(state.linked());
             users.insert(user, state);
         }

@@ -66,8 +66,8 @@ impl House {
             .await?
     }
 
-    /// A user's state as it is on disk.
-    pub async fn read(&self, user: UserId) -> Result<Option<UserState>, Unavailable> {
+    /// A user's state as it is on disk; the empty one where nothing is known of it.
+    pub async fn read(&self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
         call(self.shard(user)?, |reply| shard::Read { user, reply }).await?
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Later commands are decided on what will be (`ahead`), readers see what is (`durable`), and an
 //! answer waits in line behind every event it rests on. If an event fails, everything in line
-//! behind it fails with it.
+//! behind it fails with it. What will be is folded only when somebody asks for it: most events are
+//! durable before the next command comes.
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,8 @@ pub type Reply<A, E> = oneshot::Sender<Result<A, E>>;
 #[derive(Debug)]
 pub struct Lane<S, A, E> {
     durable: S,
-    ahead: S,
+    /// None while nobody has asked since the line began.
+    ahead: Option<S>,
     line: VecDeque<Waiting<A, E>>,
 }
 
@@ -31,6 +33,15 @@ enum Waiting<A, E> {
     Events { ticket: Ticket, facts: Vec<Fact>, answer: A, reply: Reply<A, E> },
     /// An answer that rests on the events before it.
     Answer { result: Result<A, E>, reply: Reply<A, E> },
+}
+
+impl<A, E> Waiting<A, E> {
+    fn facts(&self) -> &[Fact] {
+        match self {
+            Self::Events { facts, .. } => facts,
+            Self::Answer { .. } => &[],
+        }
+    }
 }
 
 /// The events a confirmation was for, and whom to answer.
@@ -46,8 +57,8 @@ pub struct Confirmed<A, E> {
 
 impl<S: Clone, A, E> Lane<S, A, E> {
     /// A line with nobody in it.
-    pub fn new(durable: S) -> Self {
-        Self { ahead: durable.clone(), durable, line: VecDeque::new() }
+    pub const fn new(durable: S) -> Self {
+        Self { durable, ahead: None, line: VecDeque::new() }
     }
 
     /// What is on disk.
@@ -61,8 +72,17 @@ impl<S: Clone, A, E> Lane<S, A, E> {
     }
 
     /// What will be when everything in line is on disk: what commands are decided on.
-    pub const fn ahead(&self) -> &S {
-        &self.ahead
+    pub fn ahead(&mut self, fold: impl Fn(&mut S, &Fact)) -> &S {
+        let Self { durable, ahead, line } = self;
+        let in_line = || line.iter().flat_map(Waiting::facts);
+        if ahead.is_none() && in_line().next().is_none() {
+            return durable;
+        }
+        ahead.get_or_insert_with(|| {
+            let mut ahead = durable.clone();
+            in_line().for_each(|fact| fold(&mut ahead, fact));
+            ahead
+        })
     }
 
     /// How many wait.
@@ -75,7 +95,7 @@ impl<S: Clone, A, E> Lane<S, A, E> {
         self.line.is_empty()
     }
 
-    /// Puts events in line that the log has taken, and folds them into what will be.
+    /// Puts events in line that the log has taken. They are part of what will be.
     pub fn append(
         &mut self,
         ticket: Ticket,
@@ -84,8 +104,8 @@ impl<S: Clone, A, E> Lane<S, A, E> {
         reply: Reply<A, E>,
         fold: impl Fn(&mut S, &Fact),
     ) {
-        for fact in &facts {
-            fold(&mut self.ahead, fact);
+        if let Some(ahead) = &mut self.ahead {
+            facts.iter().for_each(|fact| fold(ahead, fact));
         }
         self.line.push_back(Waiting::Events { ticket, facts, answer, reply });
     }
@@ -168,8 +188,25 @@ mod tests {
     #[test]
     fn readers_see_what_is_and_deciders_what_will_be() {
         let mut lane: Lane<u32, (), ()> = Lane::new(0);
+        assert_eq!(*lane.ahead(add), 0);
         lane.append(1, vec![fact()], (), oneshot::channel().0, add);
-        assert_eq!((*lane.durable(), *lane.ahead()), (0, 1));
+        assert_eq!((*lane.durable(), *lane.ahead(add)), (0, 1));
+    }
+
+    #[test]
+    fn what_will_be_is_the_same_whenever_it_is_asked_for() {
+        let (mut asked, mut not_asked) = (Lane::<u32, (), ()>::new(0), Lane::<u32, (), ()>::new(0));
+        for ticket in 1..4 {
+            asked.append(ticket, vec![fact(), fact()], (), oneshot::channel().0, add);
+            not_asked.append(ticket, vec![fact(), fact()], (), oneshot::channel().0, add);
+            asked.ahead(add);
+        }
+        for lane in [&mut asked, &mut not_asked] {
+            let confirmed = lane.confirm(1).unwrap();
+            confirmed.facts.iter().for_each(|fact| add(lane.durable_mut(), fact));
+        }
+        assert_eq!((*asked.durable(), *asked.ahead(add)), (2, 6));
+        assert_eq!((*not_asked.durable(), *not_asked.ahead(add)), (2, 6));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod failure;
 pub mod house;
 pub mod journal;
+mod known;
 pub mod lane;
 pub mod lanes;
 pub mod recovery;

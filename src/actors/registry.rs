@@ -144,7 +144,7 @@ impl RegistryEngine {
         let Ask { command, cause, reply } = ask;
         let state = &self.state;
         let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) else { return };
-        match decide_registry(lane.ahead(), command, self.journal.now(), cause) {
+        match decide_registry(lane.ahead(fold), command, self.journal.now(), cause) {
             Ok((drafts, outcome)) if drafts.is_empty() => lane.answer(Ok(outcome), reply),
             Ok((drafts, outcome)) => self.append(drafts, outcome, reply),
             Err(rejection) => lane.answer(Err(rejection.into()), reply),
@@ -168,9 +168,6 @@ impl RegistryEngine {
         match taken {
             Ok(facts) => {
                 let state = &self.state;
-                let fold = |state: &mut RegistryState, fact: &Fact| {
-                    state.evolve(fact);
-                };
                 if let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) {
                     lane.append(ticket, facts, outcome, reply, fold);
                 }
@@ -220,6 +217,10 @@ impl RegistryEngine {
         send(confirmed.reply, Ok(confirmed.answer));
         self.lanes.settle(());
     }
+}
+
+fn fold(state: &mut RegistryState, fact: &Fact) {
+    state.evolve(fact);
 }
 
 /// The registry's mailbox.

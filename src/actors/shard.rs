@@ -25,6 +25,7 @@ use crate::state::store::Store;
 
 use super::failure::{Failure, Unavailable};
 use super::journal::{self, Journal};
+use super::known::Known;
 use super::lane::{Reply, send};
 use super::lanes::Lanes;
 
@@ -63,8 +64,8 @@ pub struct Answer {
 pub struct Read {
     /// The user.
     pub user: UserId,
-    /// Where the state goes; none is a user of whom nothing is known.
-    pub reply: Reply<Option<UserState>, Unavailable>,
+    /// Where the state goes; the empty one is of a user of whom nothing is known.
+    pub reply: Reply<Arc<UserState>, Unavailable>,
 }
 
 /// Asks for a user's wrapped keys. They are read from the log: the state does not hold them.
@@ -143,7 +144,8 @@ pub struct ShardEngine {
     store: Arc<Store>,
     reader: LogReader,
     journal: Journal,
-    lanes: Lanes<UserId, UserState, Answer, Failure>,
+    lanes: Lanes<UserId, Arc<UserState>, Answer, Failure>,
+    known: Known,
     waiting_per_user_max: usize,
     notify: Notify,
     on_fatal: OnFatal,
@@ -160,6 +162,8 @@ pub struct ShardParts {
     pub journal: Journal,
     /// Most commands in line for one user.
     pub waiting_per_user_max: usize,
+    /// Users whose states are kept in memory.
+    pub known_users_max: usize,
     /// Called when the state cannot follow the log.
     pub on_fatal: OnFatal,
 }
@@ -167,15 +171,16 @@ pub struct ShardParts {
 impl ShardEngine {
     /// An engine that hears of its appends through `notify`.
     pub fn new(parts: ShardParts, notify: Notify) -> Self {
-        let ShardParts { store, reader, journal, waiting_per_user_max, on_fatal } = parts;
-        let (lanes, view) = (Lanes::default(), ShardView::default());
-        Self { store, reader, journal, lanes, waiting_per_user_max, notify, on_fatal, view }
+        let ShardParts { store, reader, journal, waiting_per_user_max, .. } = parts;
+        let (lanes, view, on_fatal) = (Lanes::default(), ShardView::default(), parts.on_fatal);
+        let known = Known::new(parts.known_users_max);
+        Self { store, reader, journal, lanes, known, waiting_per_user_max, notify, on_fatal, view }
     }
 
     /// Decides a command; the answer comes when what it rests on is durable.
     pub fn ask(&mut self, ask: Ask) {
         let Ask { user, command, caller, cause, if_seen, rest, reply } = ask;
-        let lane = match self.lanes.enter(user, || load(&self.store, user)) {
+        let lane = match self.lanes.enter(user, || self.known.load(&self.store, user)) {
             Ok(lane) if lane.len() >= self.waiting_per_user_max => {
                 self.view.unavailable += 1;
                 return send(reply, Err(Unavailable::Overloaded.into()));
@@ -187,9 +192,10 @@ impl ShardEngine {
             }
         };
         let context = Context { now: self.journal.now(), caller, cause, if_seen, rest };
-        match decide(lane.ahead(), user, command, &context) {
+        let fold = |state: &mut Arc<UserState>, fact: &Fact| fold(state, user, fact);
+        match decide(lane.ahead(fold), user, command, &context) {
             Ok(Decision { drafts, outcome }) if drafts.is_empty() => {
-                let answer = Answer { outcome, seen: Seen::of(user, lane.ahead()) };
+                let answer = Answer { outcome, seen: Seen::of(user, lane.ahead(fold)) };
                 lane.answer(Ok(answer), reply);
             }
             Ok(decision) => self.append(user, decision, reply),
@@ -219,11 +225,8 @@ impl ShardEngine {
         };
         // What a reader sees is known once it is durable: `logged` fills it in.
         let answer = Answer { outcome: decision.outcome, seen: Seen::NOTHING };
-        if let Ok(lane) = self.lanes.enter(user, || load(&self.store, user)) {
-            let fold = |state: &mut UserState, fact: &Fact| {
-                evolve(state, user, fact);
-            };
-            lane.append(ticket, facts, answer, reply, fold);
+        if let Ok(lane) = self.lanes.enter(user, || self.known.load(&self.store, user)) {
+            lane.append(ticket, facts, answer, reply, |state, fact| fold(state, user, fact));
         }
     }
 
@@ -243,11 +246,11 @@ impl ShardEngine {
 
     fn durable(&mut self, ticket: u64, committed: &Committed) {
         let Some((user, lane, confirmed)) = self.lanes.confirm(ticket) else { return };
-        let before = lane.durable().clone();
+        let before = Arc::clone(lane.durable());
         let mut facts = Vec::with_capacity(confirmed.facts.len());
         for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
             fact.reference = placed.reference;
-            if evolve(lane.durable_mut(), user, &fact) == Effect::Lost {
+            if evolve(Arc::make_mut(lane.durable_mut()), user, &fact) == Effect::Lost {
                 self.view.lost += 1;
             }
             facts.push((fact, placed.position));
@@ -258,9 +261,11 @@ impl ShardEngine {
         {
             // The event is in the log and the state cannot take it: only a restart, which folds
             // the log anew, brings the two together.
+            self.known.forget(user);
             (self.on_fatal)(&error);
             return send(confirmed.reply, Err(Unavailable::Storage.into()));
         }
+        self.known.keep(user, after);
         self.view.applied += 1;
         let seen = Seen::of(user, after);
         send(confirmed.reply, Ok(Answer { seen, ..confirmed.answer }));
@@ -268,10 +273,10 @@ impl ShardEngine {
     }
 
     /// A user's state as it is on disk.
-    pub fn read(&self, user: UserId) -> Result<Option<UserState>, Unavailable> {
+    pub fn read(&mut self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
         match self.lanes.get(user) {
-            Some(lane) => Ok(Some(lane.durable().clone()).filter(|state| !state.is_empty())),
-            None => self.store.user(user).map_err(|error| unreadable(user, &error)),
+            Some(lane) => Ok(Arc::clone(lane.durable())),
+            None => self.known.load(&self.store, user),
         }
     }
 
@@ -328,12 +333,11 @@ impl ShardEngine {
     }
 }
 
-fn load(store: &Store, user: UserId) -> Result<UserState, Unavailable> {
-    let found = store.user(user).map_err(|error| unreadable(user, &error))?;
-    Ok(found.unwrap_or_default())
+fn fold(state: &mut Arc<UserState>, user: UserId, fact: &Fact) {
+    evolve(Arc::make_mut(state), user, fact);
 }
 
-fn unreadable(user: UserId, error: &dyn std::error::Error) -> Unavailable {
+pub(super) fn unreadable(user: UserId, error: &dyn std::error::Error) -> Unavailable {
     tracing::error!(%user, error = %journal::chain(error), "a user cannot be read");
     Unavailable::Storage
 }

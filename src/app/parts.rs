@@ -56,6 +56,7 @@ pub(super) fn start_actors(
             reader: recovered.log.reader(),
             journal: journal.clone(),
             waiting_per_user_max: config.actors.pending_per_user,
+            known_users_max: config.actors.cached_users.div_ceil(shards),
             on_fatal: Arc::clone(on_fatal),
         };
         let shard = Shard::new(parts, config.actors.shard_mailbox);

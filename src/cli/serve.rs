@@ -1,5 +1,8 @@
 //! `jcas serve`: runs a node until it is told to stop.
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use crate::app::Node;
 use crate::app::listeners::Listeners;
 use crate::config::Config;
@@ -10,7 +13,8 @@ use super::{logging, out};
 pub fn run(config: &Config) -> anyhow::Result<()> {
     logging::start(&config.logging);
     let listeners = Listeners::bind(config)?;
-    let metrics = if config.metrics.enabled { Some(metrics()?) } else { None };
+    let every = Duration::from_secs(config.metrics.sample_s);
+    let metrics = if config.metrics.enabled { Some(metrics(every)?) } else { None };
     let system = actix::System::new();
     system.block_on(async move {
         let node = Node::start(config, listeners, metrics).await?;
@@ -22,10 +26,22 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// Renders what is counted.
 pub(super) type Metrics = Box<dyn Fn() -> String + Send + Sync>;
 
-/// Starts counting.
-pub(super) fn metrics() -> anyhow::Result<Metrics> {
+/// Starts counting. The recorder keeps every single latency until it is summed up, which happens
+/// each `every`: where nobody reads the page it would grow without end.
+pub(super) fn metrics(every: Duration) -> anyhow::Result<Metrics> {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
-    Ok(Box::new(move || recorder.render()))
+    let (running, ended) = channel::<()>();
+    let summing = recorder.clone();
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            summing.run_upkeep();
+        }
+    })?;
+    Ok(Box::new(move || {
+        // Held by what renders the page: when that is gone, the thread ends.
+        let _held = &running;
+        recorder.render()
+    }))
 }
 
 fn announce(node: &Node) {

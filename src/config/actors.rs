@@ -14,6 +14,8 @@ pub struct ActorsConfig {
     pub directory_mailbox: usize,
     /// Commands for one user that may wait for durability, 1 to 1024.
     pub pending_per_user: usize,
+    /// Users whose states are kept decoded in memory, 0 to 10 000 000.
+    pub cached_users: usize,
 }
 
 impl ActorsConfig {
@@ -22,5 +24,6 @@ impl ActorsConfig {
         review.within("actors.shard_mailbox", self.shard_mailbox, &mailbox, "messages");
         review.within("actors.directory_mailbox", self.directory_mailbox, &mailbox, "messages");
         review.within("actors.pending_per_user", self.pending_per_user, &(1..=1024), "commands");
+        review.within("actors.cached_users", self.cached_users, &(0..=10_000_000), "users");
     }
 }

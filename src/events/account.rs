@@ -1,6 +1,7 @@
 //! What follows from states: one person's account over linked users, the credentials that count,
 //! who owns an identity, what a reader has seen. Derived on every read, stored nowhere.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,11 +15,20 @@ use super::stamp::{Origin, Revision, Stamp};
 use super::state::{Credential, UserState};
 use super::state_hash;
 
-/// One user, or several linked ones, seen as one person.
-#[derive(Debug, Clone, Copy)]
-pub struct Account<'a> {
-    users: &'a BTreeMap<UserId, UserState>,
+/// One user, or several linked ones, seen as one person. `S` is how whoever asks holds their states.
+#[derive(Debug)]
+pub struct Account<'a, S = UserState> {
+    users: &'a BTreeMap<UserId, S>,
 }
+
+// Derived, these would ask that a state can be copied, not a reference to it.
+impl<S> Clone for Account<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Account<'_, S> {}
 
 /// A credential that a login may try.
 #[derive(Debug, Clone, Copy)]
@@ -50,14 +60,18 @@ pub struct Identity<'a> {
     since: (Revision, Origin),
 }
 
-impl<'a> Account<'a> {
+impl<'a, S: Borrow<UserState>> Account<'a, S> {
     /// The account these users make up. They are connected by links, or one alone.
-    pub const fn of(users: &'a BTreeMap<UserId, UserState>) -> Self {
+    pub const fn of(users: &'a BTreeMap<UserId, S>) -> Self {
         Self { users }
     }
 
-    fn live(self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a> {
-        self.users.iter().filter(|(_, state)| state.is_live()).map(|(id, state)| (*id, state))
+    fn all(self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a, S> {
+        self.users.iter().map(|(id, state)| (*id, state.borrow()))
+    }
+
+    fn live(self) -> impl Iterator<Item = (UserId, &'a UserState)> + use<'a, S> {
+        self.all().filter(|(_, state)| state.is_live())
     }
 
     /// The id the account answers with: the live user registered first.
@@ -146,7 +160,7 @@ impl<'a> Account<'a> {
 
     /// What a reader of the account has seen.
     pub fn seen(self) -> Seen {
-        let each = self.users.iter().map(|(id, state)| Seen::of(*id, state));
+        let each = self.all().map(|(id, state)| Seen::of(id, state));
         each.fold(Seen::NOTHING, Seen::and)
     }
 }

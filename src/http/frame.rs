@@ -9,6 +9,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
 use super::accept;
 use super::error::ApiError;
+use super::route::Route;
 
 /// The header a request id comes and goes in.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,18 +58,16 @@ pub async fn frame<B: MessageBody + 'static>(
         Ok(()) => finish(next.call(request).await?, &id),
         Err(error) => request.into_response(problem_response(&error, &id)).map_into_right_body(),
     };
-    let route = response.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
-    metrics::counter!(
-        "jcas_http_requests_total",
-        "method" => counted(&method), "route" => route.clone(), "status" => status.to_string()
-    )
-    .increment(1);
-    metrics::histogram!("jcas_http_request_seconds", "route" => route.clone()).record(seconds);
-    tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");
+    let (status, seconds) = (response.status(), started.elapsed().as_secs_f64());
+    // What matched no resource is answered by the app itself, which has a route of its own.
+    if let Some(route) = response.request().app_data::<Route>() {
+        route.count(counted(&method), status, seconds);
+        let (route, status) = (route.pattern(), status.as_u16());
+        tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");
+    }
     Ok(response)
 }
 

@@ -7,7 +7,7 @@
 //! | `body` | bodies read strictly |
 //! | `caller` | who calls: the API key |
 //! | `error` | the one map from errors to status and code |
-//! | `frame` | what is around every call: request id, problem bodies, counting |
+//! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
@@ -31,6 +31,7 @@ pub mod openapi;
 pub mod operator;
 pub mod replicate;
 pub mod resource;
+mod route;
 pub mod users;
 pub mod whoami;
 
@@ -40,11 +41,13 @@ use crate::accounts::error::AccountError;
 
 use self::error::ApiError;
 use self::resource::resource;
+use self::route::Route;
 
 /// The resources that companies call, and those that need no company.
 pub fn company_routes(config: &mut web::ServiceConfig) {
     config
         .app_data(query())
+        .app_data(Route::new("unknown"))
         .service(resource("/v1/whoami").get(whoami::whoami))
         .service(resource("/v1/users").post(users::register))
         .service(resource("/v1/users/lookup").post(users::lookup))

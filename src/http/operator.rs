@@ -18,10 +18,12 @@ use super::caller::Operator;
 use super::error::ApiError;
 use super::hash_profiles::slot_of;
 use super::resource::resource;
+use super::route::Route;
 
 /// The operators' resources.
 pub fn operator_routes(config: &mut web::ServiceConfig) {
     config
+        .app_data(Route::new("unknown"))
         .service(resource("/operator/companies").get(companies))
         .service(resource("/operator/companies/{id}").get(company).put(put_company))
         .service(resource("/operator/companies/{id}/policies").put(put_policies))

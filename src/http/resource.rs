@@ -6,6 +6,7 @@ use actix_web::http::{Method, header};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
 
 use super::error::ApiError;
+use super::route::Route;
 
 /// A resource under construction.
 #[must_use]
@@ -14,9 +15,10 @@ pub struct Methods {
     allow: Vec<&'static str>,
 }
 
-/// The resource at a path, without methods yet.
-pub fn resource(path: &str) -> Methods {
-    Methods { resource: web::resource(path), allow: vec!["OPTIONS"] }
+/// The resource at a path, without methods yet. It is counted by that path's pattern.
+pub fn resource(path: &'static str) -> Methods {
+    let resource = web::resource(path).app_data(Route::new(path));
+    Methods { resource, allow: vec!["OPTIONS"] }
 }
 
 impl Methods {

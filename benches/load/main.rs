@@ -1,0 +1,77 @@
+//! Measures the built program from outside: `scripts/bench writes`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `http` `drive` | a light client, many connections, closed and open loop |
+//! | `node` | the program in a folder of its own, and its users |
+//! | `bare` `raw` | what the web framework and the disk can do at best |
+//! | `writes` `start` `lookup` `log` | one measurement each |
+//! | `report` | table and JSON |
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a measurement prints what it found"
+)]
+
+mod bare;
+mod drive;
+mod http;
+mod node;
+mod raw;
+mod report;
+mod writes;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures jcas.
+#[derive(Parser)]
+#[command(name = "scripts/bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// Given by cargo.
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Durable profile writes over HTTP, beside the disk's and the framework's limits.
+    Writes(Options),
+    /// Serve the bare handler (started by the other measurements).
+    #[command(hide = true)]
+    Bare,
+}
+
+/// What may be set.
+#[derive(Args)]
+pub struct Options {
+    /// Connections, or writers.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// Seconds a measurement takes, each round.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Rounds; the middle one counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Users in the state.
+    #[arg(long)]
+    users: Option<usize>,
+    /// Where data and figures go: the disk that is measured.
+    #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench"))]
+    folder: PathBuf,
+    /// Use the users that an earlier run made.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().what {
+        What::Writes(options) => writes::run(&options),
+        What::Bare => bare::serve(),
+    }
+}

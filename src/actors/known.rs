@@ -1,0 +1,97 @@
+//! States that a shard has read lately, as they are on disk.
+//!
+//! A call reads its user, and often a command for the same user follows at once: without this, each
+//! would decode the row anew. Only the shard writes its users, so what it keeps here is what the
+//! store holds; a user with something on its way has a lane and is not looked up here.
+
+use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
+
+use crate::events::ids::UserId;
+use crate::events::state::UserState;
+use crate::state::store::Store;
+
+use super::failure::Unavailable;
+use super::shard::unreadable;
+
+/// The states of a bounded number of users.
+pub(super) struct Known {
+    states: Cache<UserId, Arc<UserState>>,
+}
+
+impl Known {
+    /// Keeps at most `users_max`.
+    pub(super) fn new(users_max: usize) -> Self {
+        Self { states: Cache::new(users_max) }
+    }
+
+    /// A user's state, from memory or from the store; the empty one where nothing is known of it.
+    pub(super) fn load(
+        &mut self,
+        store: &Store,
+        user: UserId,
+    ) -> Result<Arc<UserState>, Unavailable> {
+        if let Some(state) = self.states.get(&user) {
+            return Ok(Arc::clone(state));
+        }
+        match store.user(user).map_err(|error| unreadable(user, &error))? {
+            Some(state) => {
+                let state = Arc::new(state);
+                self.keep(user, &state);
+                Ok(state)
+            }
+            // Not kept: whoever asks for ids that do not exist must not push out those that do.
+            None => Ok(Arc::default()),
+        }
+    }
+
+    /// The store holds this state of a user now.
+    pub(super) fn keep(&mut self, user: UserId, state: &Arc<UserState>) {
+        self.states.insert(user, Arc::clone(state));
+    }
+
+    /// What the store holds of a user is not known any more.
+    pub(super) fn forget(&mut self, user: UserId) {
+        self.states.remove(&user);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::sled_kv::{CACHE_BYTES_DEFAULT, SledKv};
+
+    fn store(folder: &std::path::Path) -> Store {
+        Store::new(Arc::new(SledKv::open(folder, CACHE_BYTES_DEFAULT).unwrap()))
+    }
+
+    fn user(number: u8) -> UserId {
+        UserId::new(1, [number; 10])
+    }
+
+    #[test]
+    fn what_is_kept_is_given_out_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut known) = (store(folder.path()), Known::new(8));
+        let kept = Arc::new(UserState { credential_floor: None, ..UserState::default() });
+        known.keep(user(1), &kept);
+        assert!(Arc::ptr_eq(&known.load(&store, user(1)).unwrap(), &kept));
+        known.forget(user(1));
+        assert!(!Arc::ptr_eq(&known.load(&store, user(1)).unwrap(), &kept));
+    }
+
+    #[test]
+    fn users_that_do_not_exist_are_not_kept_and_there_are_never_more_than_the_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut known) = (store(folder.path()), Known::new(8));
+        for number in 0..100 {
+            assert!(known.load(&store, user(number)).unwrap().is_empty());
+        }
+        assert_eq!(known.states.len(), 0);
+        for number in 0..100 {
+            known.keep(user(number), &Arc::default());
+        }
+        assert!(known.states.len() <= 8, "{} are kept", known.states.len());
+    }
+}
