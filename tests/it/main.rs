@@ -9,6 +9,7 @@
 )]
 
 mod node;
+mod problem;
 mod schema;
 
 mod bad_input;
@@ -16,7 +17,8 @@ mod contract;
 mod denied;
 mod disk;
 mod docs;
-mod problem;
+mod hashes;
+mod races;
 mod tidy;
 mod values;
 mod ways;
