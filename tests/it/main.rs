@@ -13,11 +13,13 @@ mod problem;
 mod schema;
 
 mod bad_input;
+mod clock;
 mod contract;
 mod denied;
 mod disk;
 mod docs;
 mod hashes;
+mod kill;
 mod races;
 mod tidy;
 mod values;
