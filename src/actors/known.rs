@@ -60,10 +60,12 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{Disk, Files};
     use crate::state::sled_kv::{CACHE_BYTES_DEFAULT, SledKv};
 
     fn store(folder: &std::path::Path) -> Store {
-        Store::new(Arc::new(SledKv::open(folder, CACHE_BYTES_DEFAULT).unwrap()))
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        Store::new(Arc::new(SledKv::open(&files, folder, CACHE_BYTES_DEFAULT).unwrap()))
     }
 
     fn user(number: u8) -> UserId {

@@ -105,7 +105,9 @@ impl<S: Clone, A, E> Lane<S, A, E> {
         fold: impl Fn(&mut S, &Fact),
     ) {
         if let Some(ahead) = &mut self.ahead {
-            facts.iter().for_each(|fact| fold(ahead, fact));
+            for fact in &facts {
+                fold(ahead, fact);
+            }
         }
         self.line.push_back(Waiting::Events { ticket, facts, answer, reply });
     }

@@ -15,7 +15,8 @@ use super::stamp::{Origin, Revision, Stamp};
 use super::state::{Credential, UserState};
 use super::state_hash;
 
-/// One user, or several linked ones, seen as one person. `S` is how whoever asks holds their states.
+/// One user, or several linked ones, seen as one person. `S` is how whoever asks holds their
+/// states.
 #[derive(Debug)]
 pub struct Account<'a, S = UserState> {
     users: &'a BTreeMap<UserId, S>,

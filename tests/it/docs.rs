@@ -54,13 +54,28 @@ fn every_file_the_documents_link_to_exists() {
     }
 }
 
+/// The commands of a block: a line, or several where a quoted word goes on over the line's end.
+fn commands(block: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in block.lines() {
+        match found.last_mut() {
+            Some(command) if command.matches('\'').count() % 2 == 1 => {
+                command.push('\n');
+                command.push_str(line);
+            }
+            _ => found.push(line.to_owned()),
+        }
+    }
+    found
+}
+
 #[test]
 fn every_command_the_documents_show_is_one() {
     let mut shown = 0;
     for (document, text) in documents() {
         let blocks = text.split("```sh\n").skip(1).map(|after| after.split("```").next().unwrap());
-        for line in blocks.flat_map(str::lines) {
-            let Some(arguments) = line.trim().strip_prefix("jcas ") else { continue };
+        for command in blocks.flat_map(commands) {
+            let Some(arguments) = command.trim().strip_prefix("jcas ") else { continue };
             let arguments = arguments.split(" #").next().unwrap().trim();
             // With --help nothing is done, but what stands before it must be known and valid.
             let typed = format!("{:?} {arguments} --help", env!("CARGO_BIN_EXE_jcas"));

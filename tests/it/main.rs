@@ -9,15 +9,19 @@
 )]
 
 mod node;
+mod problem;
 mod schema;
 
 mod bad_input;
+mod clock;
 mod contract;
 mod demo;
 mod denied;
 mod disk;
 mod docs;
-mod problem;
+mod hashes;
+mod kill;
+mod races;
 mod readme;
 mod tidy;
 mod values;
