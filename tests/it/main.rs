@@ -9,6 +9,7 @@
 )]
 
 mod node;
+mod problem;
 mod schema;
 
 mod bad_input;
@@ -17,7 +18,8 @@ mod demo;
 mod denied;
 mod disk;
 mod docs;
-mod problem;
+mod hashes;
+mod races;
 mod readme;
 mod tidy;
 mod values;
