@@ -76,7 +76,7 @@ fn a_hostile_hash_is_refused_at_the_door() {
         (String::new(), "invalid_time"),
         ("1989-12-31T23:59:59Z".to_owned(), "invalid_time"),
         (in_seconds(120), "changed_at_in_future"),
-        ("9999-12-31T00:00:00Z".to_owned(), "changed_at_in_future"),
+        ("9000-12-31T00:00:00Z".to_owned(), "changed_at_in_future"),
     ] {
         let answer = put(&shop, &user, json!({ "hash": good, "changed_at": at }));
         wrong_field(&answer, "changed_at", code);

@@ -13,12 +13,14 @@ mod problem;
 mod schema;
 
 mod bad_input;
+mod clock;
 mod contract;
 mod demo;
 mod denied;
 mod disk;
 mod docs;
 mod hashes;
+mod kill;
 mod races;
 mod readme;
 mod tidy;
