@@ -110,7 +110,17 @@ fn write_everything(node: &Node, shop: &Company, ids: &[String]) -> Vec<Answer> 
 
 #[test]
 fn a_full_disk_refuses_writes_and_nothing_else_until_there_is_space() {
-    let mut failing = Failing::started("/jcas-data/log/", &[]);
+    full("/jcas-data/log/");
+}
+
+#[test]
+fn a_disk_that_is_full_for_the_state_too_does_the_same() {
+    full("/jcas-data/");
+}
+
+/// No room for files with `part` in their path, and then room again.
+fn full(part: &str) {
+    let mut failing = Failing::started(part, &[("state.checkpoint_s", "1")]);
     let shop = failing.node.company("shop", &["NG"]);
     let ids = register_all(&shop);
     // A hash of before: the login that would replace it has to do without.
