@@ -6,7 +6,7 @@ use crate::clock::{Entropy, NodeClock, random};
 use crate::events::event::Draft;
 use crate::events::record::Fact;
 use crate::events::stamp::{Origin, Revision};
-use crate::log::{Append, AppendError, Batch, Committed, LogStatus, LogWriter, NewRecord, Refusal};
+use crate::log::{Append, AppendError, Batch, Committed, LogWriter, NewRecord, Refusal};
 
 use super::failure::Unavailable;
 
@@ -91,7 +91,7 @@ impl Journal {
             Err(refused) => refused,
         };
         let reason = match refused.reason {
-            Refusal::Stale { epoch } if catch_up(epoch) => {
+            Refusal::Stale { epoch, .. } if catch_up(epoch) => {
                 match self.log.append(Append { epoch, ..refused.append }) {
                     Ok(()) => return Ok(facts),
                     Err(refused) => refused.reason,
@@ -101,29 +101,26 @@ impl Journal {
         };
         Err(match reason {
             Refusal::Busy => Unavailable::Overloaded,
-            Refusal::ReadOnly(_) => Unavailable::ReadOnly,
-            Refusal::Stale { .. } => self.unwritable(),
-            Refusal::TooLarge { .. } | Refusal::Stopped => Unavailable::Storage,
+            Refusal::ReadOnly(_) | Refusal::Stale { disk_full: true, .. } => Unavailable::ReadOnly,
+            Refusal::Stale { disk_full: false, .. } | Refusal::TooLarge { .. } => {
+                Unavailable::Storage
+            }
+            Refusal::Stopped => Unavailable::NotReady,
         })
-    }
-
-    /// Why nothing can be written just now.
-    fn unwritable(&self) -> Unavailable {
-        match self.log.status() {
-            LogStatus::ReadOnly { .. } => Unavailable::ReadOnly,
-            _ => Unavailable::Storage,
-        }
     }
 
     /// What a failed append means to whoever waits for it, and the epoch to go on in.
     pub fn failed(&self, error: &AppendError) -> (u64, Unavailable) {
         tracing::warn!(error = %chain(error), "an append failed");
-        let unavailable = self.unwritable();
-        let epoch = match error {
-            AppendError::Failed { epoch, .. } => *epoch,
-            AppendError::Refused(_) | AppendError::Stopped(_) => self.log.epoch(),
-        };
-        (epoch, unavailable)
+        match error {
+            AppendError::Failed { epoch, source } if source.is_full() => {
+                (*epoch, Unavailable::ReadOnly)
+            }
+            AppendError::Failed { epoch, .. } => (*epoch, Unavailable::Storage),
+            AppendError::Refused(_) => (self.log.epoch(), Unavailable::Storage),
+            // Whether the last write reached the disk is not known: nobody is told it did not.
+            AppendError::Stopped(_) => (self.log.epoch(), Unavailable::NotReady),
+        }
     }
 }
 

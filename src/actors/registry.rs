@@ -209,7 +209,7 @@ impl RegistryEngine {
             lane.durable_mut().evolve(&fact);
             if let Err(error) = self.store.record_registry(placed.position) {
                 (self.on_fatal)(&error);
-                return send(confirmed.reply, Err(Unavailable::Storage.into()));
+                return send(confirmed.reply, Err(Unavailable::NotReady.into()));
             }
         }
         self.state = lane.durable().clone();

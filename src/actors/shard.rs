@@ -260,10 +260,10 @@ impl ShardEngine {
             self.store.apply(user, Some(&before), after, facts.iter().map(|(fact, at)| (fact, *at)))
         {
             // The event is in the log and the state cannot take it: only a restart, which folds
-            // the log anew, brings the two together.
+            // the log anew, brings the two together. The caller is not told that nothing happened.
             self.known.forget(user);
             (self.on_fatal)(&error);
-            return send(confirmed.reply, Err(Unavailable::Storage.into()));
+            return send(confirmed.reply, Err(Unavailable::NotReady.into()));
         }
         self.known.keep(user, after);
         self.view.applied += 1;

@@ -178,6 +178,8 @@ pub enum Refusal {
     Stale {
         /// The writer's epoch.
         epoch: u64,
+        /// Whether it began because there was no room on the disk.
+        disk_full: bool,
     },
     /// Longer than the queue will ever hold.
     #[error("the append has about {bytes} bytes, at most {max} are taken")]

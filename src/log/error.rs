@@ -149,7 +149,7 @@ impl LogError {
     }
 
     /// Whether the device is full (or a quota used up).
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };
         matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }

@@ -31,6 +31,8 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     epoch: u64,
+    /// Whether the epoch began because there was no room.
+    disk_full: bool,
     space: SpaceGuard,
     /// No more is let in; what waits is still written.
     closed: bool,
@@ -52,6 +54,7 @@ impl Gate {
             waiting: VecDeque::new(),
             bytes: 0,
             epoch: 0,
+            disk_full: false,
             space: SpaceGuard::new(options.warn_percent, options.stop_percent),
             closed: false,
             stopped: false,
@@ -79,7 +82,8 @@ impl Gate {
             return Err(Refusal::Stopped);
         }
         if append.epoch != inner.epoch {
-            return Err(Refusal::Stale { epoch: inner.epoch });
+            let Inner { epoch, disk_full, .. } = *inner;
+            return Err(Refusal::Stale { epoch, disk_full });
         }
         let max = self.options.queue_bytes;
         if bytes > max {
@@ -140,6 +144,7 @@ impl Gate {
             inner.space.filled((self.options.clock)());
         }
         inner.epoch = inner.epoch.saturating_add(1);
+        inner.disk_full = disk_full;
         inner.bytes = 0;
         (inner.epoch, std::mem::take(&mut inner.waiting))
     }

@@ -468,7 +468,7 @@ fn a_stale_epoch_is_refused_until_the_decider_has_caught_up() {
     assert!(fixture.append(own(0..1)).is_err());
     fixture.clock.advance(1000);
     let refused = fixture.send(0, own(0..1)).unwrap_err();
-    assert_eq!(refused.reason, Refusal::Stale { epoch: 1 });
+    assert_eq!(refused.reason, Refusal::Stale { epoch: 1, disk_full: true });
     fixture.writer.append(Append { epoch: 1, ..refused.append }).unwrap();
     fixture.append(Batch::Own(Vec::new())).unwrap();
     assert_eq!(fixture.stored().len(), 1);

@@ -108,7 +108,8 @@ fn an_import_counts_until_there_is_a_password_and_a_change_by_its_time() {
     shop.login("NG", email, "first").refused(401, "invalid_credentials");
     let import = |password: &str| json!({ "hash": hash_of(password) });
     let change = |password: &str, seconds: i64| {
-        json!({ "hash": hash_of(password), "changed_at": in_seconds(seconds) })
+        let changed_at = in_seconds(seconds);
+        json!({ "hash": hash_of(password), "changed_at": changed_at })
     };
     let first = import("first");
     assert_eq!(verdict(&put(&shop, &user, first.clone())), "applied");

@@ -8,11 +8,13 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod leak;
 mod node;
 mod problem;
 mod schema;
 
 mod bad_input;
+mod canary;
 mod clock;
 mod contract;
 mod demo;

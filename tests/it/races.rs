@@ -164,12 +164,12 @@ fn a_password_counts_from_its_answer_on_while_others_log_in() {
     let body = json!({ "country": "NG", "email": "a@example.com", "password": "p0" });
     let path = format!("/v1/users/{}/password", shop.register(body));
     let set = |password: &str| shop.call("PUT", &path, json!({ "password": password }));
-    let over = AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let guessing = |number: usize| {
-            let (shop, over) = (&shop, &over);
+            let (shop, stop) = (&shop, &stop);
             move || {
-                while !over.load(Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) {
                     let tried = shop.login("NG", "a@example.com", &format!("p{number}"));
                     assert!(matches!(tried.status, 200 | 401), "answered: {}", tried.text);
                     let never = shop.login("NG", "a@example.com", "never");
@@ -186,7 +186,7 @@ fn a_password_counts_from_its_answer_on_while_others_log_in() {
             let old = shop.login("NG", "a@example.com", &format!("p{}", turn - 1));
             old.refused(401, "invalid_credentials");
         }
-        over.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
     });
     at_once(16, |number| set(&format!("q{number}")).done(200).status);
     let works =

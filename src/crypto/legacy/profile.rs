@@ -196,6 +196,7 @@ fn malformed(error: serde_json::Error) -> InvalidProfile {
     let said = error.to_string();
     InvalidProfile::Malformed(match said.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),
+        None if said.starts_with("unknown field") => "the scheme has no such parameter".to_owned(),
         None => said,
     })
 }
