@@ -143,51 +143,87 @@ impl Ledger {
         Ok(fold(log))
     }
 
-    /// Decides everything once more on what survived: an answer that rested on anything else
-    /// shows.
+    /// Decides everything once more on what survived and was durable when it was answered: an
+    /// answer that rested on anything else shows.
     fn check_answers(&self, commands: &BTreeMap<u64, Vec<&Recorded>>) -> Checked {
-        let mut folded = Folded::default();
-        // The newest event a subject rests on, and where it ends.
-        let mut rests: BTreeMap<Option<UserId>, LogPosition> = BTreeMap::new();
+        let mut survived = Survived::default();
         for (number, entry) in &self.entries {
             let records = commands.get(number).map_or(&[][..], Vec::as_slice);
-            let subject = entry.asked.user();
-            let decided = match &entry.answered {
-                None | Some((Answered::Unknown, _)) if records.is_empty() => continue,
-                Some((Answered::NotDone, _)) => {
-                    let text = "was answered as not done and is in the log";
-                    ensure!(records.is_empty(), "command {number} {text}: {records:?}");
-                    continue;
+            let check = match &entry.answered {
+                None | Some((Answered::Unknown, _)) => {
+                    survived.check_unanswered(*number, &entry.asked, records)
                 }
-                _ => entry.asked.decide(&folded, *number, records),
-            };
-            let rested = rests.get(&subject).copied().unwrap_or_default();
-            let last = records.last().map_or(rested, |it| rested.max(it.position));
-            rests.insert(subject, last);
-            let case = || format!("command {number} {:?}: {:?}", entry.asked, entry.answered);
-            compare(&decided, records).map_err(|error| format!("{error}; {}", case()))?;
-            for record in records {
-                folded.fold(record);
-            }
-            let Some((answered, durable)) = &entry.answered else { continue };
-            if *answered == Answered::Unknown {
-                continue;
-            }
-            // A durable end names what lies before it.
-            let nothing = last == LogPosition::default();
-            ensure!(nothing || last < *durable, "answered before it was durable: {}", case());
-            let expected = match decided {
-                Decided::Refused(user, registry) => Answered::Refused(user, registry),
-                Decided::Drafts(_, outcome) => {
-                    let seen = |user| {
-                        let known = folded.users.get(&user);
-                        Seen::of(user, known.unwrap_or(&UserState::default()))
-                    };
-                    Answered::Done(outcome, subject.map(seen))
+                Some((Answered::NotDone, _)) if records.is_empty() => Ok(()),
+                Some((Answered::NotDone, _)) => Err(format!("it is in the log: {records:?}")),
+                Some((answered, durable)) => {
+                    survived.check_answered(*number, &entry.asked, records, answered, *durable)
                 }
             };
-            ensure!(*answered == expected, "{expected:?} is right; {}", case());
+            check.map_err(|error| {
+                format!("{error}; command {number} {:?}: {:?}", entry.asked, entry.answered)
+            })?;
         }
+        Ok(())
+    }
+}
+
+/// What the events that survived fold to, command by command.
+#[derive(Default)]
+struct Survived<'a> {
+    /// All of them: what the next command of the same life was decided on.
+    ahead: Folded,
+    /// Those that were durable when the last answer was sent.
+    durable: Folded,
+    /// The others. Nobody was told of them: they may have come to count at any time since, as
+    /// after a sync that failed.
+    late: Vec<&'a Recorded>,
+}
+
+impl<'a> Survived<'a> {
+    fn check_unanswered(
+        &mut self,
+        number: u64,
+        asked: &Asked,
+        records: &[&'a Recorded],
+    ) -> Checked {
+        if records.is_empty() {
+            return Ok(());
+        }
+        compare(&asked.decide(&self.ahead, number, records), records)?;
+        records.iter().for_each(|record| self.ahead.fold(record));
+        self.late.extend(records);
+        Ok(())
+    }
+
+    fn check_answered(
+        &mut self,
+        number: u64,
+        asked: &Asked,
+        records: &[&'a Recorded],
+        answered: &Answered,
+        durable: LogPosition,
+    ) -> Checked {
+        let (counted, late) =
+            std::mem::take(&mut self.late).into_iter().partition(|it| it.position < durable);
+        self.late = late;
+        let counted: Vec<&Recorded> = counted;
+        counted.into_iter().for_each(|record| self.durable.fold(record));
+        let decided = asked.decide(&self.durable, number, records);
+        compare(&decided, records)?;
+        for record in records {
+            ensure!(record.position < durable, "it was answered before it was durable");
+            self.ahead.fold(record);
+            self.durable.fold(record);
+        }
+        let expected = match decided {
+            Decided::Refused(user, registry) => Answered::Refused(user, registry),
+            Decided::Drafts(_, outcome) => {
+                let nobody = UserState::default();
+                let seen = |user| Seen::of(user, self.durable.users.get(&user).unwrap_or(&nobody));
+                Answered::Done(outcome, asked.user().map(seen))
+            }
+        };
+        ensure!(*answered == expected, "{expected:?} would be right");
         Ok(())
     }
 }
