@@ -184,6 +184,15 @@ pub(crate) fn draw(random: &mut Seeded, number: u64, read: impl Fn(UserId) -> Us
     Wish { user, command, caller, if_seen }
 }
 
+/// A command that always changes a registered user.
+pub(crate) fn touch(random: &mut Seeded, user: UserId) -> Wish {
+    let fingerprint = Fingerprint((u128::from(random.draw()) << 64).to_be_bytes());
+    let value = Some(Sealed { fingerprint, ..sealed(random) });
+    let changes = vec![FieldChange { field: "touched".parse().unwrap(), value }];
+    let command = Command::UpdateProfile(changes);
+    Wish { user, command, caller: Caller::Operator, if_seen: None }
+}
+
 impl Wish {
     /// The identities that must be held before it is asked.
     pub(crate) fn needs(&self) -> Vec<BlindIndex> {

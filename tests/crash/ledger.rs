@@ -122,6 +122,12 @@ impl Ledger {
         }
     }
 
+    /// Whether a command was carried out and changed something.
+    pub(crate) fn was_applied(&self, number: u64) -> bool {
+        let answered = self.entries.get(&number).and_then(|entry| entry.answered.as_ref());
+        matches!(answered, Some((Answered::Done(Outcome::Applied, _), _)))
+    }
+
     /// Goes through a log and compares it with what was answered. Returns what it folds to.
     pub(crate) fn check(&mut self, log: &[Recorded]) -> Checked<Folded> {
         for (index, known) in self.known.iter().enumerate() {

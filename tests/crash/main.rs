@@ -34,6 +34,7 @@ mod commands;
 mod faults;
 mod ledger;
 mod life;
+mod platter;
 mod points;
 mod steps;
 mod trees;
@@ -73,22 +74,27 @@ fn what_was_answered_survives_every_crash_and_nothing_else_shows() {
     }
     let seeds = from_environment("JCAS_CRASH_SEEDS").unwrap_or(SEEDS);
     let (next, points) = (AtomicU64::new(0), Mutex::new(Points::default()));
+    let failed = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= seeds {
+                    if seed >= seeds || failed.lock().unwrap().is_some() {
                         break;
                     }
-                    let world = run(seed, Sabotage::default());
-                    let world = world.unwrap_or_else(|error| panic!("{error}"));
-                    points.lock().unwrap().add(&world.points);
+                    match run(seed, Sabotage::default()) {
+                        Ok(world) => points.lock().unwrap().add(&world.points),
+                        Err(error) => *failed.lock().unwrap() = Some(error),
+                    }
                 }
             });
         }
     });
+    if let Some(error) = failed.into_inner().unwrap() {
+        panic!("{error}");
+    }
     let points = points.into_inner().unwrap();
     println!("{points:?}");
     if seeds >= SEEDS {

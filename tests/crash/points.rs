@@ -63,11 +63,13 @@ pub(crate) enum Point {
     IdentityAwaited,
     /// The whole state was folded anew.
     Rebuilt,
+    /// A node at rest was seen to write.
+    Probed,
 }
 
 impl Point {
     /// Every point.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::AppendWrite,
         Self::AppendSync,
         Self::SyncFailed,
@@ -97,6 +99,7 @@ impl Point {
         Self::RefusedBehind,
         Self::IdentityAwaited,
         Self::Rebuilt,
+        Self::Probed,
     ];
 }
 

@@ -54,9 +54,8 @@ impl World {
             98 => return self.fail_trees(life),
             _ => {
                 self.settle(life)?;
-                if life.fatal().is_none() && !self.disk.is_off() {
-                    self.check_running(life)?;
-                }
+                self.check_running(life)?;
+                self.probe(life)?;
             }
         }
         Ok(Next::GoesOn)
@@ -251,6 +250,27 @@ impl World {
             self.note_durable(life)?;
         }
         Err(format!("{} commands are never answered", life.pending.len()))
+    }
+
+    /// Nothing is stuck: with space on the disk, everybody's profile can be written.
+    fn probe(&mut self, life: &mut Life) -> Checked {
+        if life.writer.status() != LogStatus::Writable {
+            return Ok(());
+        }
+        for user in commands::users() {
+            let state = life.engines.read(user).map_err(|error| error.to_string())?;
+            if state.registered.is_none() {
+                continue;
+            }
+            let touch = commands::touch(&mut self.random, user);
+            self.ask(life, touch, Vec::new())?;
+            let number = self.numbers;
+            self.settle(life)?;
+            let done = self.ledger.was_applied(number);
+            ensure!(done, "command {number} on a node at rest was not carried out");
+            self.points.hit(Point::Probed);
+        }
+        Ok(())
     }
 
     pub(crate) fn note_durable(&mut self, life: &mut Life) -> Checked {

@@ -13,7 +13,7 @@ use jcas::events::ids::DeploymentId;
 use jcas::events::record::LogPosition;
 use jcas::events::stamp::EventRef;
 use jcas::files::Files;
-use jcas::log::{Log, LogError, LogOptions, Opened};
+use jcas::log::{Log, LogError, LogOptions, LogReader, Opened, export};
 use jcas::state::checkpoint::{self, Reading};
 use jcas::state::error::StateError;
 use jcas::state::folder::StateFolder;
@@ -341,7 +341,20 @@ impl World {
         let expected = self.ledger.check(&log)?;
         let registry = Arc::clone(&life.view.borrow());
         let reader = life.checkpoints.log.reader();
+        self.check_export(&reader, log.len())?;
         check_state(&life.checkpoints.store, &registry.state, &reader, &expected)
+    }
+
+    /// A copy of the log that is said to be made is on the disk.
+    fn check_export(&self, reader: &LogReader, records: usize) -> Checked {
+        let files: Arc<dyn Files> = Arc::new(self.disk.clone());
+        let (path, all) = (PathBuf::from("/data/copy.seg"), (LogPosition::START, None));
+        let report = export(&files, &path, reader, all, &mut |_| true, &mut |_| true);
+        let report = report.map_err(|error| error.to_string())?;
+        ensure!(report.records == records as u64, "{records} records, copied were {report:?}");
+        let len = usize::try_from(report.bytes).map_err(|error| error.to_string())?;
+        ensure!(self.disk.is_durable(&path, 0..len), "the copy is not durable");
+        Ok(())
     }
 
     pub(crate) fn draw_crash(&mut self) -> End {
