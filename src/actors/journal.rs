@@ -115,10 +115,15 @@ impl Journal {
         }
     }
 
-    /// What a failed append means to whoever waits for it.
-    pub fn failed(&self, error: &AppendError) -> Unavailable {
+    /// What a failed append means to whoever waits for it, and the epoch to go on in.
+    pub fn failed(&self, error: &AppendError) -> (u64, Unavailable) {
         tracing::warn!(error = %chain(error), "an append failed");
-        self.unwritable()
+        let unavailable = self.unwritable();
+        let epoch = match error {
+            AppendError::Failed { epoch, .. } => *epoch,
+            AppendError::Refused(_) | AppendError::Stopped(_) => self.log.epoch(),
+        };
+        (epoch, unavailable)
     }
 }
 

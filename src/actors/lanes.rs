@@ -29,14 +29,6 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
         self.epoch
     }
 
-    /// Takes over the log's epoch, if nothing is waited for: then nothing here was decided on what
-    /// failed. An actor that had nothing on its way hears of a failure in no other way.
-    pub fn catch_up(&mut self, epoch: impl FnOnce() -> u64) {
-        if self.waiting.is_empty() {
-            self.epoch = epoch();
-        }
-    }
-
     /// How many subjects have something on its way.
     pub fn len(&self) -> usize {
         self.busy.len()
@@ -110,10 +102,11 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
     /// An append failed. The log fails everything it had waiting with it and starts a new epoch,
     /// so nothing that is still in a lane will be durable: all of it fails, and what was decided
     /// on it is forgotten. Says whether this failure is news.
-    pub fn fail(&mut self, ticket: Ticket, error: impl Fn() -> E) -> bool {
+    pub fn fail(&mut self, ticket: Ticket, epoch: u64, error: impl Fn() -> E) -> bool {
         if self.waiting.remove(&ticket).is_none() {
             return false;
         }
+        self.epoch = self.epoch.max(epoch);
         self.waiting.clear();
         for (_, lane) in self.busy.drain() {
             lane.fail(&error);

@@ -148,7 +148,6 @@ impl RegistryEngine {
         if self.behind {
             return send(reply, Err(Unavailable::NotReady.into()));
         }
-        self.lanes.catch_up(|| self.journal.log().epoch());
         let state = &self.state;
         let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) else { return };
         match decide_registry(lane.ahead(fold), command, self.journal.now(), cause) {
@@ -203,8 +202,8 @@ impl RegistryEngine {
         match result {
             Ok(committed) => self.durable(ticket, &committed),
             Err(error) => {
-                let unavailable = self.journal.failed(&error);
-                self.lanes.fail(ticket, || unavailable.into());
+                let (epoch, unavailable) = self.journal.failed(&error);
+                self.lanes.fail(ticket, epoch, || unavailable.into());
             }
         }
     }

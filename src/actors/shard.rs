@@ -195,7 +195,6 @@ impl ShardEngine {
             self.view.unavailable += 1;
             return send(reply, Err(Unavailable::NotReady.into()));
         }
-        self.lanes.catch_up(|| self.journal.log().epoch());
         let lane = match self.lanes.enter(user, || self.known.load(&self.store, user)) {
             Ok(lane) if lane.len() >= self.waiting_per_user_max => {
                 self.view.unavailable += 1;
@@ -252,8 +251,8 @@ impl ShardEngine {
         match result {
             Ok(committed) => self.durable(ticket, &committed),
             Err(error) => {
-                let unavailable = self.journal.failed(&error);
-                if self.lanes.fail(ticket, || unavailable.into()) {
+                let (epoch, unavailable) = self.journal.failed(&error);
+                if self.lanes.fail(ticket, epoch, || unavailable.into()) {
                     self.view.unavailable += 1;
                 }
             }

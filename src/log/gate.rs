@@ -159,11 +159,6 @@ impl Gate {
         self.ready.notify_all();
     }
 
-    /// The epoch that appends must name.
-    pub(super) fn epoch(&self) -> u64 {
-        lock(&self.inner).epoch
-    }
-
     /// How the queue is now.
     pub(super) fn state(&self) -> GateState {
         let mut inner = lock(&self.inner);

@@ -93,7 +93,7 @@ impl LogWriter {
 
     /// The epoch that appends must name.
     pub fn epoch(&self) -> u64 {
-        self.shared.gate.epoch()
+        self.shared.gate.state().epoch
     }
 
     /// How the log is.

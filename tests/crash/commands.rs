@@ -1,5 +1,7 @@
 //! Commands drawn from a seed: few users, few identities and few values, so that they meet.
 
+use std::sync::Arc;
+
 use jcas::events::account::{Claimant, Seen};
 use jcas::events::cell::Mark;
 use jcas::events::codec;
@@ -146,7 +148,11 @@ fn credential(random: &mut Seeded, state: &UserState) -> Option<(Mark, Option<Sl
 }
 
 /// Draws a command on a user. `read` is what a reader sees of it now, `number` names the command.
-pub(crate) fn draw(random: &mut Seeded, number: u64, read: impl Fn(UserId) -> UserState) -> Wish {
+pub(crate) fn draw(
+    random: &mut Seeded,
+    number: u64,
+    read: impl FnOnce(UserId) -> Arc<UserState>,
+) -> Wish {
     let user = user(random.below(USERS));
     let state = read(user);
     let new = state.registered.is_none() && !random.chance(10);

@@ -36,6 +36,9 @@ pub(crate) const SHARDS: usize = 2;
 /// Most commands in line for one user.
 const WAITING_PER_USER_MAX: usize = 5;
 
+/// Users whose states a shard keeps in memory: fewer than it has.
+const KNOWN_USERS_MAX: usize = 2;
+
 /// What the log says, on its way to an engine.
 #[derive(Clone, Default)]
 pub(crate) struct Mailbox(Arc<Mutex<VecDeque<Outcome>>>);
@@ -111,8 +114,8 @@ impl Engines {
     }
 
     /// What a reader sees of a user.
-    pub(crate) fn read(&self, user: UserId) -> Result<UserState, Unavailable> {
-        Ok(self.shards[shard_of(user)].read(user)?.unwrap_or_default())
+    pub(crate) fn read(&mut self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
+        self.shards[shard_of(user)].read(user)
     }
 }
 
@@ -167,6 +170,7 @@ impl Life {
                 reader: recovered.log.reader(),
                 journal: journal.clone(),
                 waiting_per_user_max: WAITING_PER_USER_MAX,
+                known_users_max: KNOWN_USERS_MAX,
                 on_fatal: Arc::clone(&on_fatal),
             };
             ShardEngine::new(parts, mailbox.notify())

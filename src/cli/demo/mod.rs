@@ -46,7 +46,8 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
     config.logging.level = config.logging.level.min(LogLevel::Warn);
     logging::start(&config.logging);
     let listeners = Listeners::bind(&config)?;
-    let metrics = if config.metrics.enabled { Some(serve::metrics()?) } else { None };
+    let every = std::time::Duration::from_secs(config.metrics.sample_s);
+    let metrics = if config.metrics.enabled { Some(serve::metrics(every)?) } else { None };
     let system = actix::System::new();
     system.block_on(async move {
         let folder = crate::app::data_folder(&config);
