@@ -114,6 +114,11 @@ impl<T: Trees> StateFolder<T> {
         }
         Ok(())
     }
+
+    /// Opens the trees that a checkpoint names.
+    pub fn open_counting(&self, checkpoint: &Checkpoint) -> Result<T::Kv, StateError> {
+        self.trees.open_made(checkpoint.generation)
+    }
 }
 
 #[cfg(test)]
