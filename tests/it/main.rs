@@ -8,6 +8,8 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod history_tools;
+mod log_faults;
 mod node;
 mod schema;
 
