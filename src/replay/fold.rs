@@ -125,6 +125,8 @@ pub(super) fn users_of(fact: &Fact) -> Touched {
             Touched::Several(fact.event.as_ref().map(Event::touched_users).unwrap_or_default())
         }
         Subject::Company(_) | Subject::Deployment => Touched::Registry,
+        // A newer version's: kept in the log, not folded.
+        Subject::Other(_) => Touched::Several(Vec::new()),
     }
 }
 

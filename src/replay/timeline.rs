@@ -5,9 +5,10 @@ use std::fmt;
 
 use crate::events::cell::{Effect, Mark};
 use crate::events::codec;
-use crate::events::event::{Event, Pair};
+use crate::events::event::Event;
 use crate::events::evolve::evolve;
 use crate::events::ids::{BlindIndex, CompanyId, FieldName, IdentityKind, Slot, UserId, UserKeyId};
+use crate::events::pair::Pair;
 use crate::events::record::{Fact, Header, LogPosition, Register, Subject};
 use crate::events::registry::{Distrust, RegistryState};
 use crate::events::stamp::{EventRef, Origin, Revision};

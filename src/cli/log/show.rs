@@ -93,7 +93,7 @@ pub(super) fn concerns(user: UserId, header: &Header, event: Option<&Event>) -> 
     let by_subject = match header.subject {
         Subject::User(of) => of == user,
         Subject::Pair(pair) => pair.other(user).is_some(),
-        Subject::Company(_) | Subject::Deployment => false,
+        Subject::Company(_) | Subject::Deployment | Subject::Other(_) => false,
     };
     by_subject || event.is_some_and(|event| event.touched_users().contains(&user))
 }

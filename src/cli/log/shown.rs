@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::accounts::view::rfc3339;
-use crate::events::event::{Event, Pair, SigningKey};
+use crate::events::event::{Event, SigningKey};
 use crate::events::ids::UserId;
+use crate::events::pair::Pair;
 use crate::events::policy::Scope;
 use crate::events::record::{Header, LogPosition, Subject};
 use crate::events::stamp::Stamp;
@@ -88,6 +89,7 @@ fn subject(subject: &Subject) -> String {
         Subject::Pair(pair) => format!("users {} {}", pair.users().0, pair.users().1),
         Subject::Company(company) => format!("company {company}"),
         Subject::Deployment => "deployment".to_owned(),
+        Subject::Other(_) => "a newer version's".to_owned(),
     }
 }
 
@@ -179,7 +181,11 @@ fn registry_content(event: &Event) -> Value {
         }
         Event::BranchKeyWrapped(it) => json!({ "key": it.key, "region": it.region }),
         Event::OriginDistrusted(it) => {
-            json!({ "origin": it.origin.to_string(), "from_sequence": it.from_sequence })
+            json!({
+                "origin": it.origin.to_string(),
+                "from_sequence": it.from_sequence,
+                "and_later_lives": it.and_later_lives,
+            })
         }
         Event::UserRegistered(_)
         | Event::CompanyJoined(_)
