@@ -27,6 +27,7 @@ pub mod clock;
 pub mod files;
 
 pub mod log;
+pub mod replay;
 pub mod state;
 
 pub mod crypto;

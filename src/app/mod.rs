@@ -9,6 +9,7 @@
 
 pub mod listeners;
 pub mod recovered;
+pub mod upkeep;
 
 mod parts;
 

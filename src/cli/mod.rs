@@ -7,10 +7,14 @@ pub mod check_config;
 pub mod client;
 pub mod demo;
 pub mod init;
+pub mod log;
 pub mod logging;
 pub mod operator;
 pub mod out;
+pub mod progress;
+pub mod replay;
 pub mod serve;
+pub mod state;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +64,12 @@ enum Command {
     HashProfile(operator::HashProfileArgs),
     /// Send a company's call.
     Call(client::CallArgs),
+    /// The log: show, verify, export, import.
+    Log(log::LogArgs),
+    /// The state: verify it against the log, or rebuild it.
+    State(state::StateArgs),
+    /// Fold a log or an export in memory and say what came of it.
+    Replay(replay::ReplayArgs),
 }
 
 /// Reads the command line, does what it says, and says how it went.
@@ -69,6 +79,8 @@ pub fn run() -> ExitCode {
         Command::CheckConfig => return check_config::run(cli.config.as_deref()),
         Command::Openapi => out::line(crate::app::OPENAPI),
         Command::Call(args) => client::run(&args),
+        Command::Log(args) => log::run(cli.config.as_deref(), args),
+        Command::Replay(args) => replay::run(&args),
         command => load(cli.config.as_deref()).and_then(|config| with_config(command, &config)),
     };
     match done {
@@ -88,7 +100,12 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::key(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),
-        Command::CheckConfig | Command::Openapi | Command::Call(_) => Ok(()),
+        Command::State(args) => state::run(config, &args),
+        Command::CheckConfig
+        | Command::Openapi
+        | Command::Call(_)
+        | Command::Log(_)
+        | Command::Replay(_) => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the events of companies and of the deployment fold to: companies, their keys and hash
 //! profiles, branch keys, lives of nodes, distrust. Small enough to be held in memory whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cell::{Cell, Effect, Mark};
 use super::event::{
@@ -10,7 +10,7 @@ use super::event::{
 };
 use super::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, HashProfileId, ProfileName, RegionId};
 use super::policy::Policies;
-use super::record::{Fact, Subject};
+use super::record::{Fact, Register, Subject};
 use super::stamp::{EventRef, Origin, Revision};
 use super::state_hash::StateHasher;
 
@@ -49,6 +49,9 @@ pub struct ApiKey {
     pub issued: Option<Cell<ApiKeyIssued>>,
     /// Set for ever once it is withdrawn.
     pub revoked: Option<Cell<()>>,
+    /// Every event about it. They are known without their bodies, which an export may leave out,
+    /// so the state hash is over these.
+    pub events: BTreeSet<Mark>,
 }
 
 /// One branch key.
@@ -59,6 +62,8 @@ pub struct BranchKey {
     /// The wrapped keys of each region, by the event that brought them. Add-only: a wrapping that
     /// opens to something else does not displace one that is right.
     pub wrapped: BTreeMap<RegionId, BTreeMap<Mark, Box<[u8]>>>,
+    /// Every event about it, also those whose bodies are blanked: the state hash is over these.
+    pub events: BTreeSet<Mark>,
 }
 
 impl CompanyState {
@@ -82,9 +87,10 @@ impl CompanyState {
 impl RegistryState {
     /// Folds one fact. Facts about users say nothing here.
     pub fn evolve(&mut self, fact: &Fact) -> Effect {
-        let Some(event) = &fact.event else { return Effect::Ignored };
         let mark = Mark::of(fact);
-        match (fact.subject, event) {
+        let noted = self.note(fact, mark);
+        let Some(event) = &fact.event else { return noted };
+        let effect = match (fact.subject, event) {
             (Subject::Company(id), event) => {
                 self.companies.entry(id).or_default().evolve(mark, event)
             }
@@ -102,7 +108,23 @@ impl RegistryState {
                 self.distrust.add(distrusted, mark)
             }
             _ => Effect::Ignored,
-        }
+        };
+        noted.and(effect)
+    }
+
+    /// Keeps what an event about a key says without its body.
+    fn note(&mut self, fact: &Fact, mark: Mark) -> Effect {
+        let events = match (fact.subject, fact.register) {
+            (Subject::Company(company), Register::ApiKey(key)) => {
+                let company = self.companies.entry(company).or_default();
+                &mut company.keys.entry(key).or_default().events
+            }
+            (Subject::Deployment, Register::BranchKey(key)) => {
+                &mut self.branch_keys.entry(key).or_default().events
+            }
+            _ => return Effect::Ignored,
+        };
+        if events.insert(mark) { Effect::Prevailed } else { Effect::Known }
     }
 
     fn branch_key_created(&mut self, mark: Mark, created: &BranchKeyCreated) -> Effect {
@@ -157,8 +179,7 @@ impl RegistryState {
             company.registered.iter().for_each(|cell| part("registered".into(), &cell.mark));
             company.policies.iter().for_each(|cell| part("policies".into(), &cell.mark));
             for (key, state) in &company.keys {
-                state.issued.iter().for_each(|it| part(format!("key/{key}/issued"), &it.mark));
-                state.revoked.iter().for_each(|it| part(format!("key/{key}/revoked"), &it.mark));
+                state.events.iter().for_each(|mark| part(format!("key/{key}"), mark));
             }
             for ((country, name), cell) in &company.profiles {
                 part(format!("profile/{country}/{name}"), &cell.mark);
@@ -168,13 +189,7 @@ impl RegistryState {
             }
         }
         for (id, key) in &self.branch_keys {
-            key.created.iter().for_each(|mark| hasher.registry(&format!("branch/{id}"), mark));
-            for (region, wrapped) in &key.wrapped {
-                let name = format!("branch/{id}/{region}");
-                for mark in wrapped.keys() {
-                    hasher.registry(&name, mark);
-                }
-            }
+            key.events.iter().for_each(|mark| hasher.registry(&format!("branch/{id}"), mark));
         }
         for (origin, cell) in &self.lives {
             hasher.registry(&format!("life/{origin}"), &cell.mark);

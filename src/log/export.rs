@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::events::codec;
-use crate::events::record::{Header, LogPosition};
+use crate::events::record::{Header, LogPosition, Record};
 use crate::events::stamp::Revision;
 use crate::files::{FileHandle, Files};
 
@@ -31,6 +31,9 @@ pub struct ExportReport {
     pub bytes: u64,
 }
 
+/// Chooses among records.
+pub type Choose<'a> = &'a mut dyn FnMut(&Header, &Record) -> bool;
+
 /// Writes the records of `reader` between two positions that `select` takes to the file `path`,
 /// with the bodies that `keep_body` wants. Replaces a file of that name once all is durable. A
 /// file holds 4 GiB at most.
@@ -39,8 +42,8 @@ pub fn export(
     path: &Path,
     reader: &LogReader,
     (from, to): (LogPosition, Option<LogPosition>),
-    select: &mut dyn FnMut(&Header) -> bool,
-    keep_body: &mut dyn FnMut(&Header) -> bool,
+    select: Choose<'_>,
+    keep_body: Choose<'_>,
 ) -> Result<ExportReport, LogError> {
     let unborn = path.with_extension("new");
     if let Err(source) = files.remove(&unborn)
@@ -90,16 +93,16 @@ impl<'a> Sink<'a> {
     fn take(
         &mut self,
         stored: &StoredRecord,
-        select: &mut dyn FnMut(&Header) -> bool,
-        keep_body: &mut dyn FnMut(&Header) -> bool,
+        select: Choose<'_>,
+        keep_body: Choose<'_>,
     ) -> Result<(), LogError> {
         let StoredRecord { position, record, .. } = stored;
         let header = codec::decode_header(&record.header)
             .map_err(|source| LogError::Header { position: *position, source })?;
-        if !select(&header) {
+        if !select(&header, record) {
             return Ok(());
         }
-        let body = record.body.as_deref().filter(|_| keep_body(&header));
+        let body = record.body.as_deref().filter(|_| keep_body(&header, record));
         push_record(&mut self.buffer, &mut self.cover, &record.header, body)
             .map_err(|fault| super::record_at::damage(self.path, *position, fault))?;
         self.report.records += 1;

@@ -567,8 +567,8 @@ fn an_export_is_read_like_a_log_without_the_bodies_that_were_not_wanted() {
         path,
         &reader,
         (LogPosition::START, None),
-        &mut |header| header.sequence != 4,
-        &mut |header| header.sequence != 7,
+        &mut |header, _| header.sequence != 4,
+        &mut |header, _| header.sequence != 7,
     )
     .unwrap();
     assert_eq!((written.records, written.blanked), (9, 1));

@@ -106,7 +106,7 @@ pub use batch::{
 };
 pub use chain::{ChainEnd, Vector, last_life};
 pub use error::{Fault, LogError};
-pub use export::{ExportReport, export};
+pub use export::{Choose, ExportReport, export};
 pub use open::{Log, LogOptions, Opened};
 pub use reader::{LogReader, Scan, StoredRecord};
 pub use space::{LogStatus, ReadOnlyReason};

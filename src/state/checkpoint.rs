@@ -19,7 +19,7 @@ use crate::files::Files;
 
 use super::error::StateError;
 use super::kv::Kv;
-use super::layout::LAYOUT_VERSION;
+use super::layout::{self, LAYOUT_VERSION};
 
 const MAGIC: &[u8; 8] = b"JCASCKPT";
 const NAME: &str = "checkpoint";
@@ -79,7 +79,8 @@ pub fn read(files: &dyn Files, folder: &Path) -> Result<Reading, StateError> {
     Ok(decode(&bytes))
 }
 
-/// Makes everything written to the trees durable, then says so: flush, sync, replace the file.
+/// Makes everything written to the trees durable, then says so: mark, flush, sync, replace the
+/// file. The mark says at the next start that the trees did not lose what was flushed.
 ///
 /// Everything below `checkpoint.applied_below` must have been written to `kv` before the call.
 pub fn take_checkpoint(
@@ -88,6 +89,7 @@ pub fn take_checkpoint(
     folder: &Path,
     checkpoint: &Checkpoint,
 ) -> Result<(), StateError> {
+    layout::leave_mark(kv, checkpoint.applied_below)?;
     kv.flush()?;
     replace(files, folder, &encode(checkpoint))
 }

@@ -73,6 +73,11 @@ pub enum RowError {
     State(#[source] CodecError),
 }
 
+/// Trees that open without what the checkpoint left in them.
+#[derive(Debug, thiserror::Error)]
+#[error("the trees lost what was written before the checkpoint")]
+pub struct LostContent;
+
 /// A panic inside the store, caught.
 #[derive(Debug, thiserror::Error)]
 #[error("the store panicked: {message}")]

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use crate::files::Files;
 
 use super::checkpoint::{self, Checkpoint, Generation, Reading};
-use super::error::StateError;
+use super::error::{LostContent, StateError};
 use super::kv::Kv;
+use super::layout;
 use super::plan::{LogBounds, Plan, plan};
 use super::sled_kv::SledKv;
 use super::trees::{SledTrees, Trees};
@@ -74,10 +75,9 @@ impl<T: Trees> StateFolder<T> {
         };
         self.remove_all_but(named)?;
         let mut refused = None;
-        if let Plan::Open { checkpoint: Checkpoint { generation, .. }, .. } =
-            plan(&reading, log, None)
-        {
-            match self.trees.open_made(generation) {
+        if let Plan::Open { checkpoint, .. } = plan(&reading, log, None) {
+            let generation = checkpoint.generation;
+            match self.open_counting(&checkpoint) {
                 Ok(kv) => {
                     let plan = plan(&reading, log, Some(true));
                     return Ok(Started { kv, generation, plan, refused });
@@ -113,6 +113,17 @@ impl<T: Trees> StateFolder<T> {
             }
         }
         Ok(())
+    }
+
+    /// Opens the trees that a checkpoint names.
+    pub fn open_counting(&self, checkpoint: &Checkpoint) -> Result<T::Kv, StateError> {
+        let kv = self.trees.open_made(checkpoint.generation)?;
+        // Sled skips pages it cannot read, all of them if need be, and calls what is left opened.
+        if layout::has_mark(&kv, checkpoint.applied_below)? {
+            return Ok(kv);
+        }
+        let folder = self.path.clone();
+        Err(StateError::DoesNotOpen { folder, source: LostContent.into() })
     }
 }
 
@@ -170,6 +181,19 @@ mod tests {
         let replay_from = checkpoint(1).applied_below;
         assert_eq!(started.plan, Plan::Open { checkpoint: checkpoint(1), replay_from });
         assert_eq!(which(&started).as_deref(), Some(b"1".as_slice()));
+    }
+
+    #[test]
+    fn trees_that_opened_without_their_content_are_rebuilt() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        let db = path.path().join("sled-00000001/db");
+        let len = usize::try_from(fs::metadata(&db).unwrap().len()).unwrap();
+        fs::write(&db, vec![0; len]).unwrap();
+        let started = open(path.path()).start(LOG).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::DoesNotOpen });
+        assert!(matches!(started.refused, Some(StateError::DoesNotOpen { .. })));
+        assert_eq!(which(&started), None);
     }
 
     #[test]

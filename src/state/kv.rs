@@ -20,12 +20,14 @@ pub enum Tree {
     /// Where the log holds the events of each command on a user: user id and first position, and
     /// the last one.
     History,
+    /// What the last checkpoint left, by which trees that lost their content are known.
+    Mark,
 }
 
 impl Tree {
     /// Every tree.
-    pub const ALL: [Self; 5] =
-        [Self::Users, Self::Claims, Self::Keys, Self::Registry, Self::History];
+    pub const ALL: [Self; 6] =
+        [Self::Users, Self::Claims, Self::Keys, Self::Registry, Self::History, Self::Mark];
 
     /// Its name on disk. Never changes.
     pub const fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Tree {
             Self::Keys => "keys",
             Self::Registry => "registry",
             Self::History => "history",
+            Self::Mark => "mark",
         }
     }
 }

@@ -10,6 +10,7 @@
 //! keys      user id (16), key id (8)                  -> log position (8)
 //! registry  log position (8)                          -> nothing
 //! history   user id (16), first position (8)          -> last position (8)
+//! mark      "applied"                                 -> log position (8)
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ use crate::events::record::LogPosition;
 use crate::events::state::UserState;
 
 use super::error::{RowError, StateError};
-use super::kv::Tree;
+use super::kv::{Kv, Tree};
 
 /// The version of this layout. Another one in the checkpoint means that the state is rebuilt.
 pub const LAYOUT_VERSION: u16 = 1;
@@ -33,6 +34,22 @@ const COUNT_BYTES: usize = 4;
 
 /// A blind index as a key starts with it: `BlindIndex::to_key`.
 pub(super) type IndexKey = [u8; INDEX_BYTES];
+
+/// The one key of the marks.
+const MARK_KEY: &[u8] = b"applied";
+
+/// Leaves the position below which everything is applied in the trees themselves.
+pub(super) fn leave_mark(kv: &dyn Kv, applied_below: LogPosition) -> Result<(), StateError> {
+    kv.insert(Tree::Mark, MARK_KEY, &position_bytes(applied_below))
+}
+
+/// Whether the trees hold the mark that a checkpoint left, or a later one: a crash may come between
+/// the two.
+pub(super) fn has_mark(kv: &dyn Kv, applied_below: LogPosition) -> Result<bool, StateError> {
+    let mark = kv.get(Tree::Mark, MARK_KEY)?;
+    let mark = mark.map(|mark| position(Tree::Mark, &mark)).transpose()?;
+    Ok(mark.is_some_and(|mark| mark >= applied_below))
+}
 
 /// The key of a claim.
 pub(super) fn claim_key(index: &IndexKey, user: UserId) -> [u8; CLAIM_BYTES] {

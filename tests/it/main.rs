@@ -8,7 +8,9 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod history_tools;
 mod leak;
+mod log_faults;
 mod node;
 mod problem;
 mod schema;

@@ -26,7 +26,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("actors", &["events", "log", "state", "crypto", "kms", "files", "clock"]),
     ("accounts", &["events", "actors", "crypto", "kms", "clock"]),
     ("http", &["events", "accounts"]),
-    ("cli", &["events", "accounts", "app", "config", "deployment"]),
+    // A log folded in memory: what developers look at history with.
+    ("replay", &["events", "log"]),
+    // What works without a node works on its files.
+    (
+        "cli",
+        &["events", "accounts", "app", "config", "deployment", "files", "clock", "log", "replay"],
+    ),
     ("health", &["*"]),
     ("gauges", &["accounts", "actors", "clock", "log"]),
     ("app", &["*"]),

@@ -1,0 +1,89 @@
+//! `jcas log export`: writes events to a file that is read like a log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::cli::out;
+use crate::cli::progress::Meter;
+use crate::events::codec;
+use crate::events::ids::UserId;
+use crate::events::record::{Header, LogPosition, Record, Register};
+use crate::files::{Disk, Files};
+use crate::log::{self, LogReader};
+
+use super::show::concerns;
+
+/// Write events to a file that can be replayed elsewhere.
+#[derive(Debug, Args)]
+#[command(after_help = "Works beside a running node. Without --with-keys the bodies of user keys,
+branch keys and API keys are left out: nobody can open a sealed value with such a file or call
+with a key from it, and it still has the same state hash.
+
+Examples:
+  jcas log export events.jcas                    to replay on another machine
+  jcas log export ada.jcas --user 0199b5b0-4a49-7aa4-b6a1-3d2f0a1c9e11
+  jcas log export backup.jcas --with-keys        to restore with `jcas log import`")]
+pub(super) struct ExportArgs {
+    /// The file to make. It must not be there yet.
+    file: PathBuf,
+    /// A log's folder, a segment, an export or a data folder; without it, the configured node's.
+    path: Option<PathBuf>,
+    /// Leave the bodies of keys out; the default.
+    #[arg(long, conflicts_with = "with_keys")]
+    redact: bool,
+    /// Keep the bodies of keys: with the region's key files, everything sealed can then be opened.
+    #[arg(long)]
+    with_keys: bool,
+    /// Only events about this user. Such a file can be looked at, not imported.
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+}
+
+/// Writes it.
+pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<()> {
+    if args.file.exists() {
+        bail!("{} is there already; name a file that is not", args.file.display());
+    }
+    let path = super::place(settings, args.path.as_deref())?;
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let reader = LogReader::open_path(&files, &path)?;
+    let mut meter = Meter::events("exporting");
+    let mut seen = 0;
+    let mut select = |header: &Header, record: &Record| {
+        seen += 1;
+        meter.set(seen);
+        args.user.is_none_or(|user| is_about(user, header, record))
+    };
+    let mut keep_body = |header: &Header, _: &Record| args.with_keys || !holds_key(header);
+    let all = (LogPosition::START, None);
+    let report = log::export(&files, &args.file, &reader, all, &mut select, &mut keep_body)?;
+    meter.finish();
+    let (records, bytes) = (report.records, report.bytes);
+    let (blanked, file) = (report.blanked, args.file.display());
+    out::line(&format!("{file}: {records} events ({blanked} without a body), {bytes} bytes"))?;
+    if args.with_keys {
+        out::note(
+            "warning: the file holds keys. With the region's key files it opens every sealed \
+             value: keep it as you keep those",
+        );
+    }
+    Ok(())
+}
+
+/// Whether an event's body holds what opens something.
+pub(super) const fn holds_key(header: &Header) -> bool {
+    matches!(header.register, Register::UserKey(_) | Register::BranchKey(_) | Register::ApiKey(_))
+}
+
+fn is_about(user: UserId, header: &Header, record: &Record) -> bool {
+    if concerns(user, header, None) {
+        return true;
+    }
+    // A link that is severed names further users in the body.
+    let body = record.body.as_deref().filter(|_| header.register == Register::Link);
+    let event = body.and_then(|body| codec::decode_body(header, body).ok()).flatten();
+    concerns(user, header, event.as_ref())
+}

@@ -1,0 +1,61 @@
+//! `jcas log ..`: looks at a log, checks it, and takes events out of it or into it.
+
+mod export;
+mod import;
+mod show;
+mod shown;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::app;
+use crate::config::Config;
+
+/// The log.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    #[command(subcommand)]
+    command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Print events, oldest first: who, when and what, never a secret.
+    Show(show::ShowArgs),
+    /// Check every byte and name all that is wrong. Changes nothing.
+    Verify(verify::VerifyArgs),
+    /// Write events to a file that can be replayed elsewhere.
+    Export(export::ExportArgs),
+    /// Fill the log of a node that holds no event yet from an export.
+    Import(import::ImportArgs),
+}
+
+/// `jcas log ..`
+pub fn run(settings: Option<&Path>, args: LogArgs) -> anyhow::Result<()> {
+    match args.command {
+        LogCommand::Show(args) => show::run(settings, &args),
+        LogCommand::Verify(args) => verify::run(settings, &args),
+        LogCommand::Export(args) => export::run(settings, &args),
+        LogCommand::Import(args) => import::run(settings, &args),
+    }
+}
+
+/// The log that is meant: where `path` points to, or the one in the data folder of the settings.
+pub(super) fn place(settings: Option<&Path>, path: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match path {
+        Some(path) => Ok(within(path)),
+        None => Ok(app::log_folder(&app::data_folder(&load(settings)?))),
+    }
+}
+
+/// A data folder means the log in it.
+pub(super) fn within(path: &Path) -> PathBuf {
+    let inner = app::log_folder(path);
+    if inner.is_dir() { inner } else { path.to_owned() }
+}
+
+fn load(settings: Option<&Path>) -> anyhow::Result<Config> {
+    Ok(Config::load(settings, std::env::vars_os())?)
+}

@@ -1,0 +1,43 @@
+//! A state that is held in memory.
+
+use std::collections::HashMap;
+
+use crate::events::cell::Effect;
+use crate::events::evolve::evolve;
+use crate::events::ids::{Digest, UserId};
+use crate::events::record::Fact;
+use crate::events::registry::RegistryState;
+use crate::events::state::UserState;
+use crate::events::state_hash::StateHasher;
+
+/// What a set of events folds to.
+#[derive(Debug, Default)]
+pub struct MemoryState {
+    users: HashMap<UserId, UserState>,
+    /// Companies, keys, lives, distrust.
+    pub registry: RegistryState,
+}
+
+impl MemoryState {
+    /// Folds one event into a user.
+    pub(super) fn fold_user(&mut self, user: UserId, fact: &Fact) -> Effect {
+        evolve(self.users.entry(user).or_default(), user, fact)
+    }
+
+    /// The users anything is known of, in no order.
+    pub fn users(&self) -> impl Iterator<Item = (&UserId, &UserState)> {
+        self.users.iter().filter(|(_, state)| !state.is_empty())
+    }
+
+    /// The state hash: the running node's, if that holds the same events.
+    pub fn state_hash(&self) -> Digest {
+        let mut users: Vec<_> = self.users.iter().collect();
+        users.sort_unstable_by_key(|(user, _)| **user);
+        let mut hasher = StateHasher::default();
+        for (user, state) in users {
+            hasher.user(*user, state);
+        }
+        self.registry.feed(&mut hasher);
+        hasher.finish()
+    }
+}
