@@ -349,7 +349,7 @@ impl World {
     fn check_export(&self, reader: &LogReader, records: usize) -> Checked {
         let files: Arc<dyn Files> = Arc::new(self.disk.clone());
         let (path, all) = (PathBuf::from("/data/copy.seg"), (LogPosition::START, None));
-        let report = export(&files, &path, reader, all, &mut |_| true, &mut |_| true);
+        let report = export(&files, &path, reader, all, &mut |_, _| true, &mut |_, _| true);
         let report = report.map_err(|error| error.to_string())?;
         ensure!(report.records == records as u64, "{records} records, copied were {report:?}");
         let len = usize::try_from(report.bytes).map_err(|error| error.to_string())?;

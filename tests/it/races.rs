@@ -52,7 +52,7 @@ fn one_of_many_registrations_of_one_identity_wins_at_each_company() {
             }
             let mut body =
                 json!({ "country": "NG", "email": email, "password": number.to_string() });
-            if number % 3 == 0 {
+            if number.is_multiple_of(3) {
                 body["phone"] = json!(format!("+23480312300{round:02}"));
             }
             company.call("POST", "/v1/users", body)
