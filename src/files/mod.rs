@@ -35,7 +35,7 @@ pub trait FileHandle: Send + Sync {
 /// Room on the device that holds a folder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What the device holds in all.
+    /// What the device holds in all, as far as this process may fill it.
     pub total: u64,
     /// What this process may still write.
     pub free: u64,
@@ -138,6 +138,9 @@ impl Files for Disk {
     fn space(&self, folder: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+        // As `df` counts: blocks that are kept for root are neither used nor to be had.
+        let used = found.f_blocks.saturating_sub(found.f_bfree);
+        let total = bytes(used.saturating_add(found.f_bavail));
+        Ok(Space { total, free: bytes(found.f_bavail) })
     }
 }

@@ -73,6 +73,9 @@ impl Node {
             ("http.operator_listen".to_owned(), "127.0.0.1:0".to_owned()),
             ("hash.bcrypt_cost".to_owned(), "4".to_owned()),
             ("hash.failure_quantum_ms".to_owned(), "20".to_owned()),
+            // How full the disk of the machine is, is not what these tests are about.
+            ("log.warn_percent".to_owned(), "99".to_owned()),
+            ("log.stop_percent".to_owned(), "100".to_owned()),
         ];
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let (company_url, operator_url) = (String::new(), String::new());
