@@ -1,6 +1,7 @@
 //! Nothing personal and nothing secret is anywhere but in answers to those who may have it: not in
 //! the log, the state, what the program writes, the metrics, a refusal. And a leak would be found.
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::leak::{Scanner, Secret, forms};
@@ -80,6 +81,11 @@ fn hashes() -> Vec<String> {
     ]
 }
 
+/// A text as a part of a path, every byte escaped.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |path, byte| path + &format!("%{byte:02x}"))
+}
+
 /// Does with a node everything that anything personal goes into. Returns what must be clean of it:
 /// the refusals and what is for everybody to read.
 fn use_everything(node: &Node, shop: &Company, hashes: &[String]) -> Vec<Answer> {
@@ -134,7 +140,7 @@ fn use_everything(node: &Node, shop: &Company, hashes: &[String]) -> Vec<Answer>
         kept.push(shop.call("PUT", "/v1/hash-profiles/NG/other", profile));
         let given = json!({ "hash": text, "salt": text, "profile": text });
         kept.push(shop.call("PUT", &slot, given));
-        let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let encoded = encoded(text);
         kept.push(shop.call("GET", &format!("/v1/{encoded}"), Value::Null));
         kept.push(shop.call("GET", &format!("/v1/users/{encoded}?after={encoded}"), Value::Null));
         kept.push(shop.call("DELETE", &format!("{one}/identities/{encoded}/x"), Value::Null));
@@ -177,6 +183,24 @@ fn assert_clean(node: &Node, scanner: &Scanner) {
         }
         let found = scanner.find(&bytes);
         assert!(found.is_empty(), "{}: {found:?}", path.display());
+    }
+    for arguments in [
+        &["log", "export", "export"][..],
+        &["log", "export", "export-with-keys", "--with-keys"],
+        &["log", "show"],
+        &["log", "show", "--json"],
+        &["replay", "jcas-data"],
+    ] {
+        let (code, shown, said) = node.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+        let found = scanner.find((shown + &said).as_bytes());
+        assert!(found.is_empty(), "{arguments:?}: {found:?}");
+    }
+    for name in ["export", "export-with-keys"] {
+        let path = node.data().with_file_name(name);
+        let found = scanner.find(&std::fs::read(&path).unwrap());
+        assert!(found.is_empty(), "{name}: {found:?}");
+        std::fs::remove_file(path).unwrap();
     }
     let output = node.output();
     let found = scanner.find(output.as_bytes());
@@ -272,7 +296,6 @@ fn the_scanner_finds_every_form_of_every_secret() {
 #[test]
 fn base64_is_found_wherever_it_begins() {
     let scanner = Scanner::new(&[secret("it", "Kormoran-7-Tiefseeanker")]);
-    use base64::Engine as _;
     for before in 0..6 {
         let clear = format!("{}Kormoran-7-Tiefseeanker and more", "x".repeat(before));
         let encoded = base64::engine::general_purpose::STANDARD.encode(clear);

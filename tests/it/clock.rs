@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::node::{Company, Node, wait_for};
 
-/// The library of Debian's package `faketime`, which gives a program another time.
+/// The library of Debian's package `faketime`, which must be installed: it gives a program another
+/// time.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").unwrap();
     let folders = folders.map(|entry| entry.unwrap().path().join("faketime/libfaketime.so.1"));
-    folders.into_iter().find(|path| path.exists()).expect("install the package faketime")
+    folders.into_iter().find(|path| path.exists()).unwrap()
 }
 
 /// Has the node take its time from what a file says (`-1h`). Only the wall clock: nobody sets the
@@ -91,9 +92,9 @@ fn a_clock_set_back_between_two_runs_changes_nothing_but_health() {
     {
         // Once stopped, once killed.
         if number == 1 {
-            node.kill()
+            node.kill();
         } else {
-            assert_eq!(node.stop(), 0)
+            assert_eq!(node.stop(), 0);
         }
         say(&file, time);
         node.start();

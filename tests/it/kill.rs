@@ -245,7 +245,9 @@ impl Work<'_> {
 
 #[track_caller]
 fn text(answer: &Answer, name: &str) -> String {
-    answer.body[name].as_str().unwrap_or_else(|| panic!("answered: {}", answer.text)).to_owned()
+    let text = answer.body[name].as_str();
+    assert!(text.is_some(), "answered: {}", answer.text);
+    text.unwrap().to_owned()
 }
 
 impl Caller {
@@ -368,8 +370,12 @@ fn what_was_answered_is_there_after_a_kill_at_any_moment() {
         caller.check(&at);
     }
     // What runs on what every kill left is what a fold of the log from its start gives.
-    let (before, users) = (views(&at, &callers, &shared), node.state_hash().1);
+    let (before, (hash, users)) = (views(&at, &callers, &shared), node.state_hash());
     node.kill();
+    let (code, replayed, said) = node.run(&["replay", "jcas-data", "--state-hash"]);
+    assert_eq!((code, replayed.trim()), (0, hash.as_str()), "{said}");
+    let (code, _, said) = node.run(&["log", "verify"]);
+    assert_eq!(code, 0, "{said}");
     std::fs::remove_dir_all(node.data().join("state")).unwrap();
     node.start();
     let at = shop.at(&node);

@@ -79,12 +79,12 @@ const fn is_unreserved(byte: u8) -> bool {
 }
 
 fn percent(text: &str, escapes: impl Fn(u8) -> bool, upper: bool) -> Vec<u8> {
-    let escaped = text.bytes().map(|byte| match (escapes(byte), upper) {
+    let letters = text.bytes().map(|byte| match (escapes(byte), upper) {
         (false, _) => char::from(byte).to_string(),
         (true, true) => format!("%{byte:02X}"),
         (true, false) => format!("%{byte:02x}"),
     });
-    escaped.collect::<String>().into_bytes()
+    letters.collect::<String>().into_bytes()
 }
 
 /// Looks for all secrets in all forms at once.

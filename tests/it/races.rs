@@ -92,7 +92,9 @@ fn one_of_many_registrations_of_one_identity_wins_at_each_company() {
 fn one_of_many_claims_of_a_verified_identity_wins_in_the_whole_deployment() {
     let node = Node::started(&[]);
     let companies = ["one", "two", "three", "four"].map(|id| node.company(id, &["NG"]));
-    companies.iter().for_each(|company| node.trust(company));
+    for company in &companies {
+        node.trust(company);
+    }
     for round in 0..4 {
         let users: Vec<_> = (0..16)
             .map(|number| {
@@ -164,12 +166,12 @@ fn a_password_counts_from_its_answer_on_while_others_log_in() {
     let body = json!({ "country": "NG", "email": "a@example.com", "password": "p0" });
     let path = format!("/v1/users/{}/password", shop.register(body));
     let set = |password: &str| shop.call("PUT", &path, json!({ "password": password }));
-    let stop = AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let guessing = |number: usize| {
-            let (shop, stop) = (&shop, &stop);
+            let (shop, over) = (&shop, &over);
             move || {
-                while !stop.load(Ordering::Relaxed) {
+                while !over.load(Ordering::Relaxed) {
                     let tried = shop.login("NG", "a@example.com", &format!("p{number}"));
                     assert!(matches!(tried.status, 200 | 401), "answered: {}", tried.text);
                     let never = shop.login("NG", "a@example.com", "never");
@@ -186,7 +188,7 @@ fn a_password_counts_from_its_answer_on_while_others_log_in() {
             let old = shop.login("NG", "a@example.com", &format!("p{}", turn - 1));
             old.refused(401, "invalid_credentials");
         }
-        stop.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
     });
     at_once(16, |number| set(&format!("q{number}")).done(200).status);
     let works =
