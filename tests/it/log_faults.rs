@@ -1,7 +1,12 @@
 //! Logs and states that are not as they were written: what the built binary does with them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jcas::events::ids::UserId;
+use jcas::files::{Disk, Files};
+use jcas::state::kv::{Kv as _, Tree};
+use jcas::state::sled_kv::SledKv;
 use serde_json::{Value, json};
 
 use crate::history_tools::lived_in;
@@ -196,17 +201,25 @@ fn state_verify_finds_what_is_not_as_the_log_says_and_rebuild_mends_it() {
     assert_eq!(trees(&state), kept, "the same trees were gone on with");
     std::fs::remove_dir_all(&kept).unwrap();
     copy(&early, &kept);
-    let (code, text, said) = node.run(&["state", "verify"]);
-    assert_eq!(code, 1, "{text}{said}");
-    let key = ada.replace('-', "");
-    assert!(text.contains(&format!("users {key} differs")), "{text}");
-    assert!(text.contains("claims") && text.contains("is missing"), "{text}");
-    assert!(said.contains("jcas state rebuild mends it"), "{said}");
-    assert!(!node.data().join("state.verify").exists());
+    let (code, _, said) = node.run(&["state", "verify"]);
+    assert!(code == 1 && said.contains("lost what was written before"), "{said}");
     let (code, text, said) = node.run(&["state", "rebuild"]);
     assert!(code == 0 && text.contains("into a new state"), "{text}{said}");
     assert_ne!(trees(&state), kept);
     assert!(!kept.exists(), "the old trees are removed");
+    let (code, text, _) = node.run(&["state", "verify"]);
+    assert_eq!(code, 0, "{text}");
+    plant(&trees(&state), ada.parse().unwrap());
+    let (code, text, said) = node.run(&["state", "verify"]);
+    assert_eq!(code, 1, "{text}{said}");
+    let row = format!("users {} is missing", ada.replace('-', ""));
+    for line in [row.as_str(), "claims 00 should not be there", "history"] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(said.contains("3 of ") && said.contains("jcas state rebuild mends it"), "{said}");
+    assert!(!node.data().join("state.verify").exists());
+    assert_eq!(node.run(&["state", "rebuild"]).0, 0);
     let (code, text, _) = node.run(&["state", "verify"]);
     assert_eq!(code, 0, "{text}");
     node.start();
@@ -214,6 +227,17 @@ fn state_verify_finds_what_is_not_as_the_log_says_and_rebuild_mends_it() {
     assert_eq!(users, 3);
     let (_, replayed, _) = node.run(&["replay", "jcas-data", "--state-hash"]);
     assert_eq!(replayed.trim(), hash);
+}
+
+/// Takes a user's row away, adds a claim of nobody, and moves a place in a history.
+fn plant(trees: &Path, user: UserId) {
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let kv = SledKv::open(&files, trees, 8 << 20).unwrap();
+    kv.remove(Tree::Users, user.as_bytes()).unwrap();
+    kv.insert(Tree::Claims, &[0], &[]).unwrap();
+    let (place, _) = kv.scan(Tree::History, user.as_bytes()).next().unwrap().unwrap();
+    kv.insert(Tree::History, &place, &[7; 8]).unwrap();
+    kv.flush().unwrap();
 }
 
 #[test]
