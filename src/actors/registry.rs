@@ -115,6 +115,8 @@ pub struct RegistryEngine {
     published: watch::Sender<Arc<RegistryView>>,
     notify: Notify,
     on_fatal: OnFatal,
+    /// The store could not follow the log: nothing may be decided any more.
+    behind: bool,
 }
 
 /// What the registry is made of.
@@ -136,12 +138,16 @@ impl RegistryEngine {
     pub fn new(parts: RegistryParts, notify: Notify) -> Self {
         let RegistryParts { store, journal, state, published, on_fatal } = parts;
         published.send_replace(Arc::new(RegistryView::new(state.clone())));
-        Self { store, journal, state, lanes: Lanes::default(), published, notify, on_fatal }
+        let (lanes, behind) = (Lanes::default(), false);
+        Self { store, journal, state, lanes, published, notify, on_fatal, behind }
     }
 
     /// Decides a command; the answer comes when what it rests on is durable.
     pub fn ask(&mut self, ask: Ask) {
         let Ask { command, cause, reply } = ask;
+        if self.behind {
+            return send(reply, Err(Unavailable::NotReady.into()));
+        }
         let state = &self.state;
         let Ok(lane) = self.lanes.enter((), || Ok::<_, Unavailable>(state.clone())) else { return };
         match decide_registry(lane.ahead(fold), command, self.journal.now(), cause) {
@@ -208,8 +214,12 @@ impl RegistryEngine {
             fact.reference = placed.reference;
             lane.durable_mut().evolve(&fact);
             if let Err(error) = self.store.record_registry(placed.position) {
+                // As in a shard: nothing may be decided on a state without this event.
+                self.behind = true;
+                self.journal.log().shut();
                 (self.on_fatal)(&error);
-                return send(confirmed.reply, Err(Unavailable::NotReady.into()));
+                send(confirmed.reply, Err(Unavailable::NotReady.into()));
+                return self.lanes.give_up(|| Unavailable::NotReady.into());
             }
         }
         self.state = lane.durable().clone();

@@ -149,6 +149,8 @@ pub struct ShardEngine {
     waiting_per_user_max: usize,
     notify: Notify,
     on_fatal: OnFatal,
+    /// The state could not follow the log: nothing may be told or decided on it any more.
+    behind: bool,
     view: ShardView,
 }
 
@@ -172,14 +174,27 @@ impl ShardEngine {
     /// An engine that hears of its appends through `notify`.
     pub fn new(parts: ShardParts, notify: Notify) -> Self {
         let ShardParts { store, reader, journal, waiting_per_user_max, .. } = parts;
-        let (lanes, view, on_fatal) = (Lanes::default(), ShardView::default(), parts.on_fatal);
-        let known = Known::new(parts.known_users_max);
-        Self { store, reader, journal, lanes, known, waiting_per_user_max, notify, on_fatal, view }
+        Self {
+            store,
+            reader,
+            journal,
+            lanes: Lanes::default(),
+            known: Known::new(parts.known_users_max),
+            waiting_per_user_max,
+            notify,
+            on_fatal: parts.on_fatal,
+            behind: false,
+            view: ShardView::default(),
+        }
     }
 
     /// Decides a command; the answer comes when what it rests on is durable.
     pub fn ask(&mut self, ask: Ask) {
         let Ask { user, command, caller, cause, if_seen, rest, reply } = ask;
+        if self.behind {
+            self.view.unavailable += 1;
+            return send(reply, Err(Unavailable::NotReady.into()));
+        }
         let lane = match self.lanes.enter(user, || self.known.load(&self.store, user)) {
             Ok(lane) if lane.len() >= self.waiting_per_user_max => {
                 self.view.unavailable += 1;
@@ -260,10 +275,15 @@ impl ShardEngine {
             self.store.apply(user, Some(&before), after, facts.iter().map(|(fact, at)| (fact, *at)))
         {
             // The event is in the log and the state cannot take it: only a restart, which folds
-            // the log anew, brings the two together. The caller is not told that nothing happened.
+            // the log anew, brings the two together. The caller is not told that nothing happened,
+            // and until then nothing may be decided on a state without the event: the reservation
+            // that ends with this answer would let a rival in.
+            self.behind = true;
             self.known.forget(user);
+            self.journal.log().shut();
             (self.on_fatal)(&error);
-            return send(confirmed.reply, Err(Unavailable::NotReady.into()));
+            send(confirmed.reply, Err(Unavailable::NotReady.into()));
+            return self.lanes.give_up(|| Unavailable::NotReady.into());
         }
         self.known.keep(user, after);
         self.view.applied += 1;
@@ -274,6 +294,9 @@ impl ShardEngine {
 
     /// A user's state as it is on disk.
     pub fn read(&mut self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
+        if self.behind {
+            return Err(Unavailable::NotReady);
+        }
         match self.lanes.get(user) {
             Some(lane) => Ok(Arc::clone(lane.durable())),
             None => self.known.load(&self.store, user),

@@ -111,6 +111,11 @@ impl LogWriter {
         self.shared.delivered.get()
     }
 
+    /// Takes no more; what waits is still written. Does not wait.
+    pub fn shut(&self) {
+        self.shared.gate.close();
+    }
+
     /// Takes no more, writes what waits and returns when that is answered. Never call it from a
     /// `done`.
     pub fn close(&self) {

@@ -110,7 +110,7 @@ fn any_crash_is_healed_by_replay_from_the_checkpoint() {
             for at in replayed..end {
                 replay(&store, &log[at..=at]);
                 if random.below(12) == 0 {
-                    store.flush().unwrap();
+                    store.kv().flush().unwrap();
                     applied_below = at + 1;
                 }
             }
@@ -132,7 +132,7 @@ fn crash_keeping(log: &Log, flushed: usize, keep: [bool; 8]) -> (Arc<LossyKv>, S
     let kv = Arc::new(LossyKv::default());
     let store = Store::new(kv.clone());
     replay(&store, &log[..flushed]);
-    store.flush().unwrap();
+    store.kv().flush().unwrap();
     replay(&store, &log[flushed..]);
     let mut keep = keep.into_iter();
     let kv = Arc::new(kv.after_crash(|_, _| keep.next().unwrap_or(false)));

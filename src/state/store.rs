@@ -269,11 +269,6 @@ impl Store {
         }
         Ok(counts)
     }
-
-    /// Waits until everything written before survives a loss of power.
-    pub fn flush(&self) -> Result<(), StateError> {
-        self.kv.flush()
-    }
 }
 
 /// Where the events of one command on one user lie. A command's events share origin and revision,

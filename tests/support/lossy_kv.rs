@@ -66,9 +66,9 @@ impl LossyKv {
         Self { inner: Mutex::new(inner) }
     }
 
-    /// Lets so many more changes and flushes through; then everything fails.
-    pub(crate) fn fail_after(&self, changes: u64) {
-        self.inner().fails_after = Some(changes);
+    /// Lets so many more changes and flushes through; then everything fails. None: nothing does.
+    pub(crate) fn fail_after(&self, changes: Option<u64>) {
+        self.inner().fails_after = changes;
     }
 
     /// Whether the storage is gone.
