@@ -205,7 +205,9 @@ impl<'a> Survived<'a> {
             return Ok(());
         }
         compare(&asked.decide(&self.ahead, number, records), records)?;
-        records.iter().for_each(|record| self.ahead.fold(record));
+        for record in records {
+            self.ahead.fold(record);
+        }
         self.late.extend(records);
         Ok(())
     }
@@ -222,7 +224,9 @@ impl<'a> Survived<'a> {
             std::mem::take(&mut self.late).into_iter().partition(|it| it.position < durable);
         self.late = late;
         let counted: Vec<&Recorded> = counted;
-        counted.into_iter().for_each(|record| self.durable.fold(record));
+        for record in counted {
+            self.durable.fold(record);
+        }
         let decided = asked.decide(&self.durable, number, records);
         compare(&decided, records)?;
         for record in records {
@@ -310,6 +314,8 @@ impl Folded {
 
 fn fold(log: &[Recorded]) -> Folded {
     let mut folded = Folded::default();
-    log.iter().for_each(|recorded| folded.fold(recorded));
+    for recorded in log {
+        folded.fold(recorded);
+    }
     folded
 }

@@ -32,6 +32,7 @@ mod sim_disk;
 mod checks;
 mod commands;
 mod faults;
+mod inputs;
 mod ledger;
 mod life;
 mod platter;
