@@ -107,11 +107,16 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
             return false;
         }
         self.epoch = self.epoch.max(epoch);
+        self.give_up(error);
+        true
+    }
+
+    /// Fails everybody in line and forgets what was waited for.
+    pub fn give_up(&mut self, error: impl Fn() -> E) {
         self.waiting.clear();
         for (_, lane) in self.busy.drain() {
             lane.fail(&error);
         }
-        true
     }
 }
 

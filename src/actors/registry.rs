@@ -218,7 +218,8 @@ impl RegistryEngine {
                 self.behind = true;
                 self.journal.log().shut();
                 (self.on_fatal)(&error);
-                return send(confirmed.reply, Err(Unavailable::NotReady.into()));
+                send(confirmed.reply, Err(Unavailable::NotReady.into()));
+                return self.lanes.give_up(|| Unavailable::NotReady.into());
             }
         }
         self.state = lane.durable().clone();

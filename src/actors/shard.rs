@@ -276,13 +276,14 @@ impl ShardEngine {
         {
             // The event is in the log and the state cannot take it: only a restart, which folds
             // the log anew, brings the two together. The caller is not told that nothing happened,
-            // and until then nothing may be decided on a state without it: the reservation that
-            // ends with this answer would let a rival in.
+            // and until then nothing may be decided on a state without the event: the reservation
+            // that ends with this answer would let a rival in.
             self.behind = true;
             self.known.forget(user);
             self.journal.log().shut();
             (self.on_fatal)(&error);
-            return send(confirmed.reply, Err(Unavailable::NotReady.into()));
+            send(confirmed.reply, Err(Unavailable::NotReady.into()));
+            return self.lanes.give_up(|| Unavailable::NotReady.into());
         }
         self.known.keep(user, after);
         self.view.applied += 1;

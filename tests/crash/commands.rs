@@ -63,7 +63,7 @@ pub(crate) fn identities() -> impl Iterator<Item = BlindIndex> {
 }
 
 fn identity(number: usize) -> BlindIndex {
-    let kind = if number % 2 == 0 { IdentityKind::Email } else { IdentityKind::Phone };
+    let kind = if number.is_multiple_of(2) { IdentityKind::Email } else { IdentityKind::Phone };
     BlindIndex { kind, version: 1, mac: codec::digest(&number.to_le_bytes()) }
 }
 
@@ -125,8 +125,7 @@ fn register(random: &mut Seeded, number: u64) -> Register {
     let mut claims: Vec<NewClaim> = (0..=random.below(2)).map(|_| claim(random)).collect();
     claims.sort_by_key(|new| new.claim.index);
     claims.dedup_by_key(|new| new.claim.index);
-    let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
-    let key = UserKeyId([a, b, c, d, e, f, g, h]);
+    let key = UserKeyId(number.to_be_bytes());
     let wrapped = wrapped(number).into();
     Register {
         company: shop(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jcas::actors::failure::Failure;
+use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::registry::RegistryFailure;
 use jcas::actors::shard::Answer;
 use jcas::events::account::Seen;
@@ -61,12 +61,21 @@ pub(crate) enum Answered {
     Unknown,
 }
 
+impl From<Unavailable> for Answered {
+    fn from(why: Unavailable) -> Self {
+        match why {
+            Unavailable::Overloaded | Unavailable::ReadOnly | Unavailable::Storage => Self::NotDone,
+            Unavailable::NotReady => Self::Unknown,
+        }
+    }
+}
+
 impl From<Result<Answer, Failure>> for Answered {
     fn from(result: Result<Answer, Failure>) -> Self {
         match result {
             Ok(answer) => Self::Done(answer.outcome, Some(answer.seen)),
             Err(Failure::Rejected(rejection)) => Self::Refused(Some(rejection), None),
-            Err(Failure::Unavailable(_)) => Self::NotDone,
+            Err(Failure::Unavailable(why)) => Self::from(why),
         }
     }
 }
@@ -76,7 +85,7 @@ impl From<Result<Outcome, RegistryFailure>> for Answered {
         match result {
             Ok(outcome) => Self::Done(outcome, None),
             Err(RegistryFailure::Rejected(rejection)) => Self::Refused(None, Some(rejection)),
-            Err(RegistryFailure::Unavailable(_)) => Self::NotDone,
+            Err(RegistryFailure::Unavailable(why)) => Self::from(why),
         }
     }
 }
@@ -196,7 +205,9 @@ impl<'a> Survived<'a> {
             return Ok(());
         }
         compare(&asked.decide(&self.ahead, number, records), records)?;
-        records.iter().for_each(|record| self.ahead.fold(record));
+        for record in records {
+            self.ahead.fold(record);
+        }
         self.late.extend(records);
         Ok(())
     }
@@ -213,7 +224,9 @@ impl<'a> Survived<'a> {
             std::mem::take(&mut self.late).into_iter().partition(|it| it.position < durable);
         self.late = late;
         let counted: Vec<&Recorded> = counted;
-        counted.into_iter().for_each(|record| self.durable.fold(record));
+        for record in counted {
+            self.durable.fold(record);
+        }
         let decided = asked.decide(&self.durable, number, records);
         compare(&decided, records)?;
         for record in records {
@@ -301,6 +314,8 @@ impl Folded {
 
 fn fold(log: &[Recorded]) -> Folded {
     let mut folded = Folded::default();
-    log.iter().for_each(|recorded| folded.fold(recorded));
+    for recorded in log {
+        folded.fold(recorded);
+    }
     folded
 }

@@ -71,14 +71,29 @@ pub(crate) struct Hold {
 /// A command on its way.
 pub(crate) enum Pending {
     /// It waits for an identity.
-    Reserving {
-        wish: Wish,
-        needs: Vec<BlindIndex>,
-        held: Vec<Reserved>,
-        granted: oneshot::Receiver<Result<Reserved, Unavailable>>,
-    },
+    Reserving(Box<Reserving>),
     /// It was asked.
-    Asked { number: u64, reply: Reply, _held: Vec<Reserved>, waited: bool },
+    Asked(Asking),
+}
+
+/// A command that waits for an identity.
+pub(crate) struct Reserving {
+    pub(crate) wish: Wish,
+    /// The identities it needs besides.
+    pub(crate) needs: Vec<BlindIndex>,
+    /// Those it holds.
+    pub(crate) held: Vec<Reserved>,
+    pub(crate) granted: oneshot::Receiver<Result<Reserved, Unavailable>>,
+}
+
+/// A command that was asked and has no answer yet.
+pub(crate) struct Asking {
+    pub(crate) number: u64,
+    pub(crate) reply: Reply,
+    /// What it holds until it is answered.
+    _held: Vec<Reserved>,
+    /// Whether it was looked at before.
+    pub(crate) waited: bool,
 }
 
 /// Where an answer comes.
@@ -300,7 +315,7 @@ impl Life {
         let ask = shard::Ask { user, command, caller, cause, if_seen, rest, reply };
         self.engines.shards[shard_of(user)].ask(ask);
         let reply = Reply::User(answer);
-        self.pending.push(Pending::Asked { number, reply, _held: held, waited: false });
+        self.pending.push(Pending::Asked(Asking { number, reply, _held: held, waited: false }));
     }
 
     /// Asks the registry; without a number it is what the node itself records.
@@ -309,6 +324,7 @@ impl Life {
         let cause = number.map_or_else(Cause::default, commands::cause);
         self.engines.registry.ask(registry::Ask { command, cause, reply });
         let (number, reply) = (number.unwrap_or_default(), Reply::Registry(answer));
-        self.pending.push(Pending::Asked { number, reply, _held: Vec::new(), waited: false });
+        let asking = Asking { number, reply, _held: Vec::new(), waited: false };
+        self.pending.push(Pending::Asked(asking));
     }
 }

@@ -32,6 +32,7 @@ mod sim_disk;
 mod checks;
 mod commands;
 mod faults;
+mod inputs;
 mod ledger;
 mod life;
 mod platter;
@@ -47,7 +48,7 @@ use points::{Point, Points};
 use world::{Sabotage, World};
 
 /// Seeds of a default run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 
 fn from_environment(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;

@@ -1,5 +1,6 @@
 //! What happens within a life, step by step.
 
+use jcas::actors::directory::Reserved;
 use jcas::events::codec;
 use jcas::events::command::Outcome;
 use jcas::log::LogStatus;
@@ -7,7 +8,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::commands::{self, Wish};
 use crate::ledger::{Answered, Asked, Checked, ensure};
-use crate::life::{Life, Pending, Reply, SHARDS};
+use crate::life::{Asking, Life, Pending, Reply, Reserving, SHARDS};
 use crate::points::Point;
 use crate::world::{End, QUEUE_APPENDS, World};
 
@@ -34,7 +35,7 @@ impl World {
 
     fn step(&mut self, life: &mut Life) -> Checked<Next> {
         self.disk_fills_and_empties(life)?;
-        match self.random.below(100) {
+        match self.random.below(103) {
             0..50 => self.wish(life)?,
             50..54 => self.administer(life)?,
             54..70 => {
@@ -43,10 +44,10 @@ impl World {
                 self.poll(life)?;
             }
             70..90 => return self.turn(life),
-            90..93 => return self.take_checkpoint(life),
+            90..93 | 102 => return self.take_checkpoint(life),
             93..95 => return self.blank(life),
-            95 => life.hold_early(),
-            96 => self.flood(life)?,
+            95 | 96 => life.hold_early(),
+            100 | 101 => self.flood(life)?,
             97 => {
                 let back = self.random.draw() % 3_600_000;
                 self.clock.set_back(back);
@@ -70,11 +71,11 @@ impl World {
         let mut needs = wish.needs();
         needs.reverse();
         match needs.pop() {
-            None => self.ask(life, wish, Vec::new())?,
+            None => self.ask(life, wish, Vec::new()),
             Some(first) => {
                 let granted = life.reserve(first);
-                let held = Vec::new();
-                life.pending.push(Pending::Reserving { wish, needs, held, granted });
+                let reserving = Reserving { wish, needs, held: Vec::new(), granted };
+                life.pending.push(Pending::Reserving(Box::new(reserving)));
                 if life.directory.view().waiting > 0 {
                     self.points.hit(Point::IdentityAwaited);
                 }
@@ -83,12 +84,7 @@ impl World {
         self.poll(life)
     }
 
-    fn ask(
-        &mut self,
-        life: &mut Life,
-        wish: Wish,
-        held: Vec<jcas::actors::directory::Reserved>,
-    ) -> Checked {
+    fn ask(&mut self, life: &mut Life, wish: Wish, held: Vec<Reserved>) {
         self.numbers += 1;
         let number = self.numbers;
         let Wish { user, command, caller, if_seen } = wish.clone();
@@ -96,7 +92,6 @@ impl World {
         self.asked(life, number, &asked);
         self.ledger.ask(number, asked);
         life.ask(number, wish, held);
-        Ok(())
     }
 
     fn administer(&mut self, life: &mut Life) -> Checked {
@@ -137,20 +132,10 @@ impl World {
         loop {
             let mut moved = life.release();
             for pending in std::mem::take(&mut life.pending) {
-                match pending {
-                    Pending::Reserving { wish, needs, held, granted } => {
-                        moved |= self.poll_reserving(life, wish, needs, held, granted)?;
-                    }
-                    Pending::Asked { number, mut reply, _held, waited } => {
-                        match self.poll_reply(life, number, &mut reply, waited)? {
-                            true => moved = true,
-                            false => {
-                                let waited = true;
-                                life.pending.push(Pending::Asked { number, reply, _held, waited });
-                            }
-                        }
-                    }
-                }
+                moved |= match pending {
+                    Pending::Reserving(reserving) => self.poll_reserving(life, reserving)?,
+                    Pending::Asked(asking) => self.poll_asked(life, asking)?,
+                };
             }
             if !moved {
                 return Ok(());
@@ -158,37 +143,37 @@ impl World {
         }
     }
 
-    fn poll_reserving(
-        &mut self,
-        life: &mut Life,
-        mut wish: Wish,
-        mut needs: Vec<jcas::events::ids::BlindIndex>,
-        mut held: Vec<jcas::actors::directory::Reserved>,
-        mut granted: tokio::sync::oneshot::Receiver<
-            Result<jcas::actors::directory::Reserved, jcas::actors::Unavailable>,
-        >,
-    ) -> Checked<bool> {
-        match granted.try_recv() {
+    fn poll_reserving(&mut self, life: &mut Life, mut reserving: Box<Reserving>) -> Checked<bool> {
+        match reserving.granted.try_recv() {
             Err(TryRecvError::Empty) => {
-                life.pending.push(Pending::Reserving { wish, needs, held, granted });
+                life.pending.push(Pending::Reserving(reserving));
                 Ok(false)
             }
             Err(TryRecvError::Closed) => Err("a reservation was dropped unanswered".into()),
             // Too many wait: the caller is told so and nothing was asked.
             Ok(Err(_)) => Ok(true),
             Ok(Ok(reserved)) => {
-                wish.put_rivals(reserved.index(), &reserved.claimants);
-                held.push(reserved);
-                match needs.pop() {
-                    None => self.ask(life, wish, held)?,
+                reserving.wish.put_rivals(reserved.index(), &reserved.claimants);
+                reserving.held.push(reserved);
+                match reserving.needs.pop() {
+                    None => self.ask(life, reserving.wish, reserving.held),
                     Some(next) => {
-                        let granted = life.reserve(next);
-                        life.pending.push(Pending::Reserving { wish, needs, held, granted });
+                        reserving.granted = life.reserve(next);
+                        life.pending.push(Pending::Reserving(reserving));
                     }
                 }
                 Ok(true)
             }
         }
+    }
+
+    fn poll_asked(&mut self, life: &mut Life, mut asking: Asking) -> Checked<bool> {
+        let answered = self.poll_reply(life, asking.number, &mut asking.reply, asking.waited)?;
+        if !answered {
+            asking.waited = true;
+            life.pending.push(Pending::Asked(asking));
+        }
+        Ok(answered)
     }
 
     fn poll_reply(
@@ -203,7 +188,10 @@ impl World {
             Reply::Registry(answer) => answer.try_recv().map(Answered::from),
         };
         let answered = match received {
-            Ok(answered) => World::settle_answer(life, answered),
+            Ok(Answered::Unknown) if life.fatal().is_none() => {
+                return Err(format!("command {number} was given up by a node that goes on"));
+            }
+            Ok(answered) => answered,
             Err(TryRecvError::Empty) => return Ok(false),
             Err(TryRecvError::Closed) => {
                 ensure!(life.fatal().is_some(), "command {number} will never be answered");
@@ -263,7 +251,7 @@ impl World {
                 continue;
             }
             let touch = commands::touch(&mut self.random, user);
-            self.ask(life, touch, Vec::new())?;
+            self.ask(life, touch, Vec::new());
             let number = self.numbers;
             self.settle(life)?;
             let done = self.ledger.was_applied(number);

@@ -135,14 +135,12 @@ impl Trees for LossyTrees {
 
     fn open_made(&self, generation: Generation) -> Result<SharedKv, StateError> {
         let found = self.inner().made.get(&generation).cloned();
-        match found.filter(|_| self.has(generation)) {
-            Some(kv) => Ok(self.opened(kv)),
-            None => {
-                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-                let folder = self.name(generation);
-                Err(StateError::DoesNotOpen { folder, source: missing.into() })
-            }
-        }
+        let Some(kv) = found.filter(|_| self.has(generation)) else {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            let folder = self.name(generation);
+            return Err(StateError::DoesNotOpen { folder, source: missing.into() });
+        };
+        Ok(self.opened(kv))
     }
 
     fn make(&self, generation: Generation) -> Result<SharedKv, StateError> {

@@ -2,12 +2,10 @@
 //! everything.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use jcas::actors::recovery::{self, Recovered, RecoveryError};
-use jcas::clock::{Clock, Entropy, NoEntropy};
+use jcas::clock::Clock;
 use jcas::events::decide_registry::RegistryCommand;
 use jcas::events::ids::DeploymentId;
 use jcas::events::record::LogPosition;
@@ -20,7 +18,8 @@ use jcas::state::folder::StateFolder;
 
 use crate::checks::{check_state, read_log};
 use crate::commands::EARLY_MS;
-use crate::ledger::{Answered, Checked, Ledger, ensure};
+use crate::inputs::{HandClock, SeededEntropy};
+use crate::ledger::{Checked, Ledger, ensure};
 use crate::life::Life;
 use crate::points::{Point, Points};
 use crate::sim_disk::{Faults, Seeded, SimDisk};
@@ -41,50 +40,6 @@ pub(crate) struct Sabotage {
     pub(crate) ignore_sync: bool,
     /// Flushes of the trees do nothing.
     pub(crate) ignore_flush: bool,
-}
-
-/// A clock that only the test moves.
-#[derive(Debug)]
-pub(crate) struct HandClock {
-    wall_ms: AtomicU64,
-    since_start_ms: AtomicU64,
-}
-
-impl HandClock {
-    /// Lets time pass.
-    pub(crate) fn advance(&self, millis: u64) {
-        self.wall_ms.fetch_add(millis, Ordering::SeqCst);
-        self.since_start_ms.fetch_add(millis, Ordering::SeqCst);
-    }
-
-    /// Somebody sets the wall clock back.
-    pub(crate) fn set_back(&self, millis: u64) {
-        self.wall_ms.fetch_sub(millis, Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn unix_ms(&self) -> u64 {
-        self.wall_ms.load(Ordering::SeqCst)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.since_start_ms.load(Ordering::SeqCst))
-    }
-}
-
-/// Randomness that depends on the seed alone.
-struct SeededEntropy(Mutex<Seeded>);
-
-impl Entropy for SeededEntropy {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
-        let mut seeded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for chunk in bytes.chunks_mut(8) {
-            let drawn = seeded.draw().to_le_bytes();
-            chunk.copy_from_slice(drawn.split_at(chunk.len()).0);
-        }
-        Ok(())
-    }
 }
 
 /// A body that must be gone.
@@ -135,14 +90,13 @@ impl World {
     pub(crate) fn new(seed: u64, sabotage: Sabotage) -> Self {
         let disk = SimDisk::new();
         let mut random = Seeded::new(seed);
-        let entropy = Arc::new(SeededEntropy(Mutex::new(Seeded::new(random.draw()))));
+        let entropy = Arc::new(SeededEntropy::new(random.draw()));
         let trees = LossyTrees::new(disk.clone(), &state_folder(), sabotage.ignore_flush);
-        let (wall_ms, since_start_ms) = (AtomicU64::new(EARLY_MS + 10_000_000), AtomicU64::new(0));
         Self {
             random,
             disk,
             trees,
-            clock: Arc::new(HandClock { wall_ms, since_start_ms }),
+            clock: Arc::new(HandClock::new(EARLY_MS + 10_000_000)),
             ledger: Ledger::default(),
             points: Points::default(),
             trace: Vec::new(),
@@ -379,9 +333,8 @@ impl World {
         let (disk, trees) = (self.random.draw(), self.random.draw());
         match end {
             End::PowerLost => self.disk.crash(disk),
-            End::Killed => self.disk.restart(),
             End::Stopped if self.random.chance(50) => self.disk.crash(disk),
-            End::Stopped => self.disk.restart(),
+            End::Killed | End::Stopped => self.disk.restart(),
         }
         self.trees.crash(trees, &mut self.points);
         self.points.hit(match end {
@@ -396,14 +349,6 @@ impl World {
             ensure!(!back, "the body of {reference:?} is on the disk again");
         }
         Ok(())
-    }
-
-    /// Answers that nobody may get are unknown: the node stopped before it could be sure.
-    pub(crate) fn settle_answer(life: &Life, answered: Answered) -> Answered {
-        match answered {
-            Answered::NotDone if life.fatal().is_some() => Answered::Unknown,
-            answered => answered,
-        }
     }
 }
 
