@@ -162,7 +162,7 @@ fn fold(below: &Path, report: &mut Report) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut registry = RegistryState::default();
     let folded = fold_log(&reader, LogPosition::START, &store, &mut registry, |_| {})?;
-    store.flush().context("the state cannot be flushed")?;
+    store.kv().flush().context("the state cannot be flushed")?;
     let folded = rate(folded.records, began.elapsed());
     report.row("read, decode, fold into the state, flush", &[Some(folded), None, None, None, None]);
     report.note(format!("folded: {FOLDED_USERS} users, {FOLDED_EVENTS} events each"));
