@@ -17,12 +17,15 @@ use tokio::task::LocalSet;
 
 use crate::http::Connection;
 
+/// Takes the body that was answered to the request with a number.
+pub type Take = Box<dyn Fn(u64, &[u8])>;
+
 /// What is called: by numbers, none of them twice within a drive.
 pub struct Calls {
     /// Makes the request with a number.
     pub make: Box<dyn Fn(u64) -> Vec<u8>>,
-    /// Takes the body that was answered to it.
-    pub took: Box<dyn Fn(u64, &[u8])>,
+    /// Is given what was answered.
+    pub took: Take,
 }
 
 impl Calls {

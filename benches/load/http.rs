@@ -4,7 +4,6 @@
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
 use tokio::net::TcpStream;
 
 /// What was answered.
@@ -13,16 +12,6 @@ pub struct Reply<'a> {
     pub status: u16,
     /// The body.
     pub body: &'a [u8],
-}
-
-impl Reply<'_> {
-    /// The body as JSON, if the status is the one expected.
-    pub fn expect(&self, status: u16) -> anyhow::Result<Value> {
-        if self.status != status {
-            bail!("answered {}: {}", self.status, String::from_utf8_lossy(self.body));
-        }
-        serde_json::from_slice(self.body).context("the answer is not JSON")
-    }
 }
 
 /// A connection that is used for one request after the other.

@@ -17,9 +17,12 @@
 mod bare;
 mod drive;
 mod http;
+mod log;
+mod lookup;
 mod node;
 mod raw;
 mod report;
+mod start;
 mod writes;
 
 use std::path::PathBuf;
@@ -41,6 +44,12 @@ struct Cli {
 enum What {
     /// Durable profile writes over HTTP, beside the disk's and the framework's limits.
     Writes(Options),
+    /// Starts after a clean stop and after a kill; memory and disk.
+    Start(Options),
+    /// Look-ups and reads over HTTP, beside the framework's limit.
+    Lookup(Options),
+    /// The log by itself: appends beside the disk's limit, and folding.
+    Log(Options),
     /// Serve the bare handler (started by the other measurements).
     #[command(hide = true)]
     Bare,
@@ -64,14 +73,27 @@ pub struct Options {
     /// Where data and figures go: the disk that is measured.
     #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench"))]
     folder: PathBuf,
+    /// The program that is measured, to compare builds.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_jcas"))]
+    program: PathBuf,
     /// Use the users that an earlier run made.
     #[arg(long)]
     keep: bool,
 }
 
+impl Options {
+    /// The data folder with so many users.
+    fn data(&self, users: usize) -> PathBuf {
+        self.folder.join(format!("users-{users}"))
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         What::Writes(options) => writes::run(&options),
+        What::Start(options) => start::run(&options),
+        What::Lookup(options) => lookup::run(&options),
+        What::Log(options) => log::run(&options),
         What::Bare => bare::serve(),
     }
 }

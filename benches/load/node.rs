@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::Options;
 use crate::drive::{Calls, Drive, Driven, drive};
 use crate::http::{Connection, request};
 
@@ -38,38 +39,36 @@ pub struct Made {
 
 impl Node {
     /// Starts the program on a data folder and waits until it is ready.
-    pub fn start(data: &Path) -> anyhow::Result<Self> {
+    pub fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
         let output = data.with_extension("output");
         let written = std::fs::File::create(&output)?;
         let began = Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jcas"));
+        let mut command = Command::new(program);
         command.arg("serve").current_dir(data.parent().context("the folder has no parent")?);
-        command.env("JCAS__NODE__DATA_DIR", data);
+        command.env("NO_COLOR", "1").env("JCAS__NODE__DATA_DIR", data);
         command.env("JCAS__HTTP__LISTEN", "127.0.0.1:0");
         command.env("JCAS__HTTP__OPERATOR_LISTEN", "127.0.0.1:0");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(written);
         let mut child = command.spawn().context("cannot start jcas")?;
         loop {
-            let text = std::fs::read_to_string(&output)?;
+            let said = std::fs::read_to_string(&output)?;
             let url = |word: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(word))?;
+                let line = said.lines().find_map(|line| line.strip_prefix(word))?;
                 line.split_whitespace().next()?.strip_prefix("http://").map(str::to_owned)
             };
             if let (Some(address), Some(operator), true) =
-                (url("companies: "), url("operators: "), text.contains("data: "))
+                (url("companies: "), url("operators: "), said.contains("data: "))
             {
                 let data = data.to_owned();
                 let mut node = Self { child, address, operator, data, start: Duration::ZERO };
-                call(&node.address, &request("GET", "/health/ready", ("Accept", "*/*"), None))?
-                    .0
-                    .eq(&200)
-                    .then_some(())
-                    .context("the node is not ready")?;
+                let ready = request("GET", "/health/live", ("Accept", "*/*"), None);
+                let (status, answer) = call(&node.address, &ready)?;
+                ensure!(status == 200, "the node is not alive: {status} {answer}");
                 node.start = began.elapsed();
                 return Ok(node);
             }
             if child.try_wait()?.is_some() || began.elapsed() > PATIENCE {
-                bail!("the node did not start:\n{text}");
+                bail!("the node did not start:\n{said}");
             }
             pause();
         }
@@ -141,7 +140,7 @@ impl Node {
         self.operate("PUT", path, Some(&profile))?;
         let body = json!({ "scopes": ["login", "read", "write"] });
         let issued = self.operate("POST", "/operator/companies/bench/keys", Some(&body))?;
-        Ok(issued["api_key"].as_str().context("no API key")?.to_owned())
+        text(&issued, "api_key").context("no API key")
     }
 }
 
@@ -171,29 +170,30 @@ fn call(address: &str, request: &[u8]) -> anyhow::Result<(u16, Value)> {
 
 /// A data folder with so many users, made by registering each over HTTP, and the node that was
 /// started on it. With `keep`, what an earlier run made is used again.
-pub fn with_users(
-    folder: &Path,
-    users: usize,
-    clients: usize,
-    keep: bool,
-) -> anyhow::Result<(Node, Made)> {
-    let data = folder.join(format!("users-{users}"));
+pub fn with_users(options: &Options, users: usize) -> anyhow::Result<(Node, Made)> {
+    let data = options.data(users);
     let list = data.with_extension("json");
-    if keep && let Ok(text) = std::fs::read_to_string(&list) {
-        return Ok((Node::start(&data)?, serde_json::from_str(&text)?));
+    if options.keep
+        && let Ok(text) = std::fs::read_to_string(&list)
+    {
+        return Ok((Node::start(&options.program, &data)?, serde_json::from_str(&text)?));
     }
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
     }
-    std::fs::create_dir_all(folder)?;
-    let node = Node::start(&data)?;
+    std::fs::create_dir_all(&options.folder)?;
+    let node = Node::start(&options.program, &data)?;
     let key = node.company()?;
     eprintln!("registering {users} users");
-    let (registered, users) = register(&node, &key, 0, users, clients)?;
+    let (registered, users) = register(&node, &key, 0, users, options.clients)?;
     eprintln!("registered {} users: {:.0} a second", users.len(), registered.rate());
     let made = Made { key, users };
     std::fs::write(&list, serde_json::to_string(&made)?)?;
     Ok((node, made))
+}
+
+fn text(object: &Value, name: &str) -> Option<String> {
+    object.get(name)?.as_str().map(str::to_owned)
 }
 
 /// The e-mail address of the user with a number.
@@ -231,7 +231,7 @@ pub fn register(
     let kept = Rc::clone(&ids);
     let took = move |number: u64, body: &[u8]| {
         let user: Value = serde_json::from_slice(body).unwrap_or_default();
-        let id = user["user_id"].as_str().unwrap_or_default().to_owned();
+        let id = text(&user, "user_id").unwrap_or_default();
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         if let Some(place) = kept.borrow_mut().get_mut(at) {
             *place = id;

@@ -13,14 +13,26 @@ use hdrhistogram::Histogram;
 
 /// What came of it.
 pub struct Appended {
-    /// Appends that were durable.
-    pub appends: u64,
-    /// Their rate, a second.
+    /// Durable appends a second.
     pub rate: f64,
     /// fdatasyncs.
     pub syncs: u64,
     /// Latencies in microseconds.
-    pub latency: Histogram<u64>,
+    latency: Histogram<u64>,
+}
+
+impl Appended {
+    /// How many appends one fdatasync made durable, on average.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn each_sync(&self) -> f64 {
+        self.latency.len() as f64 / self.syncs as f64
+    }
+
+    /// A quantile of the latency, in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds are far below 2^52")]
+    pub fn ms(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    }
 }
 
 #[derive(Default)]
@@ -134,8 +146,7 @@ pub fn from_writers(
     }
     let seconds = began.elapsed().as_secs_f64();
     append(true);
-    let appends = latency.len();
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    let rate = appends as f64 / seconds;
-    Ok(Appended { appends, rate, syncs: 0, latency })
+    let rate = latency.len() as f64 / seconds;
+    Ok(Appended { rate, syncs: 0, latency })
 }

@@ -31,17 +31,12 @@ impl Report {
     /// Prints the table and writes it as JSON.
     pub fn finish(&self, folder: &Path) -> anyhow::Result<()> {
         let first = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let mut heads = format!("{:first$}", "");
-        for column in &self.columns {
-            heads += &format!("  {column:>12}");
-        }
-        println!("\n{heads}");
+        let heads: Vec<_> = self.columns.iter().map(|column| format!("  {column:>12}")).collect();
+        println!("\n{:first$}{}", "", heads.concat());
         for (name, values) in &self.rows {
-            let mut line = format!("{name:first$}");
-            for value in values {
-                line += &format!("  {:>12}", value.map(shown).unwrap_or_default());
-            }
-            println!("{line}");
+            let shown = |value: &Option<f64>| value.map(shown).unwrap_or_default();
+            let cells: Vec<_> = values.iter().map(|it| format!("  {:>12}", shown(it))).collect();
+            println!("{name:first$}{}", cells.concat());
         }
         for note in &self.notes {
             println!("{note}");

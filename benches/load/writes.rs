@@ -29,9 +29,9 @@ struct Round {
 /// Measures and reports.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let users = options.users.unwrap_or(10_000);
-    let (node, made) = with_users(&options.folder, users, options.clients, options.keep)?;
+    let (node, made) = with_users(options, users)?;
     let bare = Bare::start()?;
-    let data = options.folder.join(format!("users-{users}"));
+    let data = options.data(users);
     let lasting = Duration::from_secs(options.seconds);
     let closed =
         |address: &str, first: u64| patch(address, &made, options.clients, lasting, None, first);
@@ -65,7 +65,8 @@ fn closed_loop(address: &str, clients: usize) -> Drive<'_> {
     Drive { address, clients, lasting, rate: None, status: 200, limit: u64::MAX }
 }
 
-fn patch(
+/// Writes for a while, from the write with a number on.
+pub fn patch(
     address: &str,
     made: &Made,
     clients: usize,
@@ -115,11 +116,9 @@ fn report(
     let of =
         |value: &dyn Fn(&Round) -> f64| Some(median(&rounds.iter().map(value).collect::<Vec<_>>()));
     let mut report = Report::new("writes", &["a second", "p50 ms", "p99 ms", "CPU us each"]);
-    #[expect(clippy::cast_precision_loss, reason = "microseconds are far below 2^52")]
-    let raw_ms = |round: &Round, at| round.raw.latency.value_at_quantile(at) as f64 / 1000.0;
     report.row(
         &format!("disk: {record} bytes, group-committed fdatasync, {clients} writers"),
-        &[of(&|it| it.raw.rate), of(&|it| raw_ms(it, 0.5)), of(&|it| raw_ms(it, 0.99)), None],
+        &[of(&|it| it.raw.rate), of(&|it| it.raw.ms(0.5)), of(&|it| it.raw.ms(0.99)), None],
     );
     report.row(
         &format!("framework: bare actix-web JSON handler, {clients} clients"),

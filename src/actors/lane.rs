@@ -80,7 +80,9 @@ impl<S: Clone, A, E> Lane<S, A, E> {
         }
         ahead.get_or_insert_with(|| {
             let mut ahead = durable.clone();
-            in_line().for_each(|fact| fold(&mut ahead, fact));
+            for fact in in_line() {
+                fold(&mut ahead, fact);
+            }
             ahead
         })
     }
@@ -205,7 +207,9 @@ mod tests {
         }
         for lane in [&mut asked, &mut not_asked] {
             let confirmed = lane.confirm(1).unwrap();
-            confirmed.facts.iter().for_each(|fact| add(lane.durable_mut(), fact));
+            for fact in &confirmed.facts {
+                add(lane.durable_mut(), fact);
+            }
         }
         assert_eq!((*asked.durable(), *asked.ahead(add)), (2, 6));
         assert_eq!((*not_asked.durable(), *not_asked.ahead(add)), (2, 6));

@@ -1,0 +1,72 @@
+//! Reading over HTTP: finding users by e-mail address and getting them whole, beside bare handlers
+//! of the framework with the same client.
+
+use std::time::Duration;
+
+use crate::Options;
+use crate::bare::Bare;
+use crate::drive::{Calls, Drive, Driven, drive};
+use crate::http::request;
+use crate::node::{Made, email, with_users};
+use crate::report::{Report, median};
+
+/// What is measured, in the order of the table.
+const ROWS: [&str; 4] = [
+    "framework: bare POST with JSON",
+    "jcas: POST /v1/users/lookup",
+    "framework: bare GET",
+    "jcas: GET /v1/users/{id}, all opened",
+];
+
+/// Measures and reports.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let users = options.users.unwrap_or(10_000);
+    let (node, made) = with_users(options, users)?;
+    let bare = Bare::start()?;
+    let mut found: [Vec<Driven>; 4] = Default::default();
+    for round in 0..=options.rounds {
+        let each = [
+            read(options, &bare.address, lookups(&made))?,
+            read(options, &node.address, lookups(&made))?,
+            read(options, &bare.address, gets(&made))?,
+            read(options, &node.address, gets(&made))?,
+        ];
+        // The first round opens every user's key; it does not count.
+        if round > 0 {
+            found.iter_mut().zip(each).for_each(|(all, one)| all.push(one));
+        }
+    }
+    let mut report = Report::new("lookup", &["a second", "p50 ms", "p99 ms"]);
+    for (name, driven) in ROWS.into_iter().zip(&found) {
+        let of = |value: &dyn Fn(&Driven) -> f64| {
+            Some(median(&driven.iter().map(value).collect::<Vec<_>>()))
+        };
+        report.row(name, &[of(&Driven::rate), of(&|it| it.ms(0.5)), of(&|it| it.ms(0.99))]);
+    }
+    report.note(format!("{} clients, {users} users in turn; medians of rounds", options.clients));
+    report.finish(&options.folder)?;
+    node.stop().map(drop)
+}
+
+fn read(options: &Options, address: &str, calls: Calls) -> anyhow::Result<Driven> {
+    let lasting = Duration::from_secs(options.seconds);
+    let (clients, limit) = (options.clients, u64::MAX);
+    drive(&Drive { address, clients, lasting, rate: None, status: 200, limit }, calls)
+}
+
+fn lookups(made: &Made) -> Calls {
+    let (key, users) = (made.key.clone(), made.users.len() as u64);
+    Calls::new(move |number| {
+        let body = format!(r#"{{"email":"{}"}}"#, email(number % users));
+        request("POST", "/v1/users/lookup", ("X-Api-Key", &key), Some(&body))
+    })
+}
+
+fn gets(made: &Made) -> Calls {
+    let (key, users) = (made.key.clone(), made.users.clone());
+    Calls::new(move |number| {
+        let at = usize::try_from(number).unwrap_or_default() % users.len();
+        let user = users.get(at).map(String::as_str).unwrap_or_default();
+        request("GET", &format!("/v1/users/{user}"), ("X-Api-Key", &key), None)
+    })
+}
