@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::app::Node;
 use crate::app::listeners::Listeners;
 use crate::config::Config;
+use crate::config::metrics::MetricsConfig;
 
 use super::{logging, out};
 
@@ -13,8 +14,7 @@ use super::{logging, out};
 pub fn run(config: &Config) -> anyhow::Result<()> {
     logging::start(&config.logging);
     let listeners = Listeners::bind(config)?;
-    let every = Duration::from_secs(config.metrics.sample_s);
-    let metrics = if config.metrics.enabled { Some(metrics(every)?) } else { None };
+    let metrics = metrics(&config.metrics)?;
     let system = actix::System::new();
     system.block_on(async move {
         let node = Node::start(config, listeners, metrics).await?;
@@ -26,9 +26,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// Renders what is counted.
 pub(super) type Metrics = Box<dyn Fn() -> String + Send + Sync>;
 
-/// Starts counting. The recorder keeps every single latency until it is summed up, which happens
-/// each `every`: where nobody reads the page it would grow without end.
-pub(super) fn metrics(every: Duration) -> anyhow::Result<Metrics> {
+/// Starts counting, where the settings say so. The recorder keeps every single latency until it is
+/// summed up, which happens each `sample_s`: where nobody reads the page it would grow without end.
+pub(super) fn metrics(config: &MetricsConfig) -> anyhow::Result<Option<Metrics>> {
+    if !config.enabled {
+        return Ok(None);
+    }
+    let every = Duration::from_secs(config.sample_s);
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
     let (running, ended) = channel::<()>();
     let summing = recorder.clone();
@@ -37,11 +41,11 @@ pub(super) fn metrics(every: Duration) -> anyhow::Result<Metrics> {
             summing.run_upkeep();
         }
     })?;
-    Ok(Box::new(move || {
+    Ok(Some(Box::new(move || {
         // Held by what renders the page: when that is gone, the thread ends.
         let _held = &running;
         recorder.render()
-    }))
+    })))
 }
 
 fn announce(node: &Node) {

@@ -72,6 +72,8 @@ fn commands(block: &str) -> Vec<String> {
 #[test]
 fn every_command_the_documents_show_is_one() {
     let mut shown = 0;
+    // What a command writes beside its help is written where nothing is kept.
+    let folder = tempfile::tempdir().unwrap();
     for (document, text) in documents() {
         let blocks = text.split("```sh\n").skip(1).map(|after| after.split("```").next().unwrap());
         for command in blocks.flat_map(commands) {
@@ -80,7 +82,8 @@ fn every_command_the_documents_show_is_one() {
             // With --help nothing is done, but what stands before it must be known and valid.
             let typed = format!("{:?} {arguments} --help", env!("CARGO_BIN_EXE_jcas"));
             let mut shell = Command::new("sh");
-            let ran = shell.args(["-c", &typed]).stdin(Stdio::null()).output().unwrap();
+            shell.args(["-c", &typed]).current_dir(&folder).stdin(Stdio::null());
+            let ran = shell.output().unwrap();
             let said = String::from_utf8_lossy(&ran.stderr);
             assert!(ran.status.success(), "{}: jcas {arguments}: {said}", document.display());
             shown += 1;

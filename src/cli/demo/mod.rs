@@ -15,7 +15,7 @@ mod logins;
 mod people;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -46,8 +46,7 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
     config.logging.level = config.logging.level.min(LogLevel::Warn);
     logging::start(&config.logging);
     let listeners = Listeners::bind(&config)?;
-    let every = Duration::from_secs(config.metrics.sample_s);
-    let metrics = if config.metrics.enabled { Some(serve::metrics(every)?) } else { None };
+    let metrics = serve::metrics(&config.metrics)?;
     let system = actix::System::new();
     system.block_on(async move {
         let folder = crate::app::data_folder(&config);
