@@ -13,7 +13,8 @@ use crate::events::state_hash::StateHasher;
 /// What a set of events folds to.
 #[derive(Debug, Default)]
 pub struct MemoryState {
-    users: HashMap<UserId, UserState>,
+    /// Boxed, so that a map that grows does not move what is in it.
+    users: HashMap<UserId, Box<UserState>>,
     /// Companies, keys, lives, distrust.
     pub registry: RegistryState,
 }
@@ -26,7 +27,8 @@ impl MemoryState {
 
     /// The users anything is known of, in no order.
     pub fn users(&self) -> impl Iterator<Item = (&UserId, &UserState)> {
-        self.users.iter().filter(|(_, state)| !state.is_empty())
+        let users = self.users.iter().map(|(user, state)| (user, &**state));
+        users.filter(|(_, state)| !state.is_empty())
     }
 
     /// The state hash: the running node's, if that holds the same events.
