@@ -20,7 +20,8 @@ use super::failure::{Failure, Unavailable};
 use super::registry::{
     self, Registry, RegistryFailure, RegistrySnapshot, RegistryView, RegistryWatch,
 };
-use super::shard::{self, Answer, Recorded, Shard, ShardView};
+use super::shard::{self, Answer, Recorded, ShardView};
+use super::shard_mailbox::Shard;
 
 /// The actors of a node. Cheap to clone.
 #[derive(Clone)]

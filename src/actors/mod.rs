@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod recovery;
 pub mod registry;
 pub mod shard;
+pub mod shard_mailbox;
 
 pub use failure::{Failure, Unavailable};
 pub use house::House;
