@@ -1,8 +1,6 @@
 //! What holds from outside: the built binary, real sockets, real kills.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::needless_pass_by_value,
