@@ -1,9 +1,9 @@
 //! One life of a node: the shipped engines over the shipped log, stepped by hand.
 //!
-//! The log's writer is a thread. It is kept in step by *holds*: appends that write nothing and whose
-//! `done` does not return before the test says so. While the test acts, the writer stands in a hold;
-//! when the test lets it go, the next hold is in the queue already. So what one turn of the writer
-//! takes is decided by the test alone, and its outcomes are all there when the turn is over.
+//! The log's writer is a thread. It is kept in step by *holds*: appends that write nothing and
+//! whose `done` does not return before the test says so. While the test acts, the writer stands in
+//! a hold; when the test lets it go, the next hold is in the queue already. So what one turn of the
+//! writer takes is decided by the test alone, and its outcomes are all there when the turn is over.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
