@@ -89,11 +89,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_reaches_the_program_as_it_is() {
-        for word in ["plain/word.x", "two words", "it's", "$HOME `x` \"y\" \\", ""] {
-            let script = format!("printf %s {}", quoted(word));
-            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+    fn a_word_is_quoted_where_the_shell_would_read_more_into_it() {
+        for plain in ["plain/word.x", "127.0.0.1:80", "-"] {
+            assert_eq!(quoted(plain), plain);
         }
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("two words"), "'two words'");
+        assert_eq!(quoted("$HOME `x` \"y\" \\"), "'$HOME `x` \"y\" \\'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }
