@@ -1,11 +1,14 @@
 //! Who asks, and what of the request is kept with the events it brings about.
 
+use subtle::ConstantTimeEq as _;
+
 use crate::events::command;
-use crate::events::event::Cause;
+use crate::events::event::{Cause, SigningKey};
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
-use crate::events::policy::{Policies, Reach, Scope, Scopes};
+use crate::events::policy::{Policies, Reach, Scope, Scopes, Signing};
 
 use super::Accounts;
+use super::company::PresentedKey;
 use super::error::AccountError;
 
 /// A company that was recognised by its API key.
@@ -24,6 +27,22 @@ pub struct Caller {
     /// What is kept of the request.
     pub cause: Cause,
 }
+
+/// A company that was recognised, before it is known what it asks.
+#[derive(Debug)]
+pub struct Recognised {
+    /// Who asks. Its cause names company and key, and no request yet.
+    pub caller: Caller,
+    /// Whether the company must sign its calls.
+    pub signing: Signing,
+    /// What calls with this key are signed with.
+    pub signing_key: Option<SigningKey>,
+}
+
+/// Why an API key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyRefused(pub &'static str);
 
 impl Caller {
     /// The caller as rules see it.
@@ -56,10 +75,43 @@ impl Caller {
 }
 
 impl Accounts {
+    /// The company an API key belongs to.
+    pub fn recognise(&self, presented: PresentedKey) -> Result<Recognised, KeyRefused> {
+        let registry = self.parts.house.registry();
+        // An unknown key is compared as well, so that time does not tell which ids exist.
+        let found = registry.api_key(presented.id);
+        let digest = found.map_or([0; 32], |(key, _)| key.digest);
+        let equal: bool = presented.digest.ct_eq(&digest).into();
+        let Some((key, company)) = found.filter(|_| equal) else {
+            return Err(KeyRefused("the API key is not known, or it was withdrawn"));
+        };
+        let now = self.parts.clock.unix_ms();
+        if key.expires_unix_ms.is_some_and(|expires| expires <= now) {
+            return Err(KeyRefused("the API key has expired"));
+        }
+        let cause = Cause { company: Some(key.company), key: Some(key.key), ..Cause::default() };
+        let caller = Caller {
+            company: key.company,
+            key: key.key,
+            countries: company.countries().to_vec(),
+            scopes: key.scopes.clone(),
+            policies: company.policies(),
+            cause,
+        };
+        let registered = company.registered.as_ref();
+        let signing = registered.map_or(Signing::Required, |cell| cell.value.signing);
+        Ok(Recognised { caller, signing, signing_key: key.signing.clone() })
+    }
+
     /// What is kept of a request: who asked, and a keyed digest of the request's id.
     pub fn cause(&self, company: CompanyId, key: ApiKeyId, request_id: &str) -> Cause {
-        let digest = self.parts.index_key.keyed_digest("request-id", request_id.as_bytes());
-        let request = digest.first_chunk().map(|bytes| KeyedDigest(*bytes));
+        let request = self.request_digest(request_id);
         Cause { company: Some(company), key: Some(key), request, ..Cause::default() }
+    }
+
+    /// What is kept of a request's id: a keyed digest.
+    pub fn request_digest(&self, request_id: &str) -> Option<KeyedDigest> {
+        let digest = self.parts.index_key.keyed_digest("request-id", request_id.as_bytes());
+        digest.first_chunk().map(|bytes| KeyedDigest(*bytes))
     }
 }

@@ -25,6 +25,14 @@ pub async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<T, ApiError> {
+    parse(&bytes(request, payload).await?)
+}
+
+/// Reads a body that is declared as JSON, within the node's bound, and leaves it as it came.
+pub async fn bytes(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let declared = request.headers().get(header::CONTENT_TYPE);
     let declared = declared.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();
@@ -38,8 +46,7 @@ pub async fn json<T: DeserializeOwned>(
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > limit)) {
         return Err(ApiError::BodyTooLarge { max: limit });
     }
-    let bytes = read(payload, limit).await?;
-    parse(&bytes)
+    read(payload, limit).await
 }
 
 /// Reads a body that may be as long as `max` bytes.

@@ -1,6 +1,6 @@
 //! Hash profiles: how a company computed its hashes.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::accounts::company::CompanyError;
@@ -10,8 +10,7 @@ use crate::events::ids::{CompanyId, ProfileName, Slot};
 use crate::events::policy::Scope;
 
 use super::api::Api;
-use super::body;
-use super::caller::Company;
+use super::call::{Call, Company};
 use super::error::ApiError;
 use super::users::country;
 
@@ -47,15 +46,12 @@ pub(super) fn slot_of(
 /// `PUT /v1/hash-profiles/{country}/{name}`
 pub async fn put(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body: profile }: Call<serde_json::Value>,
     path: web::Path<(String, String)>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    company.0.require(Scope::Sync)?;
-    let (slot, name) = slot_of(company.0.company, &path)?;
-    company.0.require_country(slot.country)?;
-    let profile: serde_json::Value = body::json(&request, payload).await?;
+    caller.require(Scope::Sync)?;
+    let (slot, name) = slot_of(caller.company, &path)?;
+    caller.require_country(slot.country)?;
     let bytes = serde_json::to_vec(&profile).map_err(|_| ApiError::Internal)?;
     let id = api.accounts.declare_profile(slot, name, &bytes).await?;
     Ok(HttpResponse::Ok().json(json!({ "profile_id": id })))

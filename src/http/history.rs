@@ -8,7 +8,7 @@ use crate::accounts::history::HistoryEntry;
 use crate::events::record::LogPosition;
 
 use super::api::Api;
-use super::caller::Company;
+use super::call::Company;
 use super::error::ApiError;
 use super::users::user_id;
 

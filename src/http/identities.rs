@@ -1,21 +1,20 @@
 //! Identities of a user: claim and release.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::accounts::error::AccountError;
 use crate::events::ids::{Country, IdentityKind};
 
 use super::api::Api;
-use super::body;
-use super::caller::Company;
+use super::call::{Call, CallOr};
 use super::error::ApiError;
 use super::replicate::Replicate;
 use super::users::{country, user_id, written};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct IdentityBody {
+pub(super) struct IdentityBody {
     value: Option<String>,
     #[serde(default)]
     verified: bool,
@@ -26,7 +25,7 @@ struct IdentityBody {
 
 /// Where an identity is named: user, kind, and the value where it is in the path.
 #[derive(Deserialize)]
-pub struct IdentityPath {
+pub(super) struct IdentityPath {
     id: String,
     kind: String,
     value: Option<String>,
@@ -36,7 +35,7 @@ pub struct IdentityPath {
 /// nodes to wait for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReleaseQuery {
+pub(super) struct ReleaseQuery {
     country: Option<String>,
     #[serde(rename = "replicate")]
     _replicate: Option<Replicate>,
@@ -56,40 +55,30 @@ fn value_of(in_path: Option<&String>, in_body: Option<String>) -> Result<String,
 }
 
 /// `PUT /v1/users/{id}/identities/{kind}/{value?}`
-pub async fn claim(
+pub(super) async fn claim(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body }: Call<IdentityBody>,
     path: web::Path<IdentityPath>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let kind = kind_of(&path)?;
-    let body: IdentityBody = body::json(&request, payload).await?;
     let typed = (value_of(path.value.as_ref(), body.value)?, body.country);
-    let accounts = &api.accounts;
     let user = user_id(&path.id)?;
-    let seen = accounts.claim_identity(company.0, user, kind, typed, body.verified).await?;
+    let seen = api.accounts.claim_identity(caller, user, kind, typed, body.verified).await?;
     Ok(written(&api, seen, None))
 }
 
 /// `DELETE /v1/users/{id}/identities/{kind}/{value?}`
-pub async fn release(
+pub(super) async fn release(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    CallOr(Call { caller, body }): CallOr<IdentityBody>,
     path: web::Path<IdentityPath>,
     query: web::Query<ReleaseQuery>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let kind = kind_of(&path)?;
-    let body = match path.value {
-        Some(_) => IdentityBody::default(),
-        None => body::json(&request, payload).await?,
-    };
     let named = query.country.as_deref().map(country).transpose()?;
     let typed = value_of(path.value.as_ref(), body.value)?;
     let typed = (typed.as_str(), body.country.or(named));
     let user = user_id(&path.id)?;
-    let seen = api.accounts.release_identity(&company.0, user, kind, typed).await?;
+    let seen = api.accounts.release_identity(&caller, user, kind, typed).await?;
     Ok(written(&api, seen, None))
 }

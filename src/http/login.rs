@@ -1,6 +1,6 @@
 //! Logging a user in.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::accounts::Password;
@@ -9,14 +9,13 @@ use crate::accounts::login::{Login, Who};
 use crate::events::ids::{Country, IdentityKind, UserId};
 
 use super::api::Api;
-use super::body;
-use super::caller::Company;
+use super::call::Call;
 use super::error::ApiError;
 use super::users::GivenPassword;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LoginBody {
+pub(super) struct LoginBody {
     country: Country,
     user_id: Option<UserId>,
     email: Option<String>,
@@ -29,13 +28,10 @@ struct LoginBody {
 }
 
 /// `POST /v1/login`
-pub async fn login(
+pub(super) async fn login(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call { caller, body }: Call<LoginBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let body: LoginBody = body::json(&request, payload).await?;
     let who = match (body.user_id, body.email, body.phone) {
         (Some(user), None, None) => Who::User(user),
         (None, Some(email), None) => Who::Identity(IdentityKind::Email, email),
@@ -52,7 +48,7 @@ pub async fn login(
         // A revision that was never given out is one that does not hold.
         known: body.known_revision.and_then(|text| text.parse().ok()),
     };
-    let answered = api.accounts.login(company.0, login).await;
+    let answered = api.accounts.login(caller, login).await;
     let result = match &answered {
         Ok(view) if view.upgraded => "upgraded",
         Ok(_) => "ok",

@@ -5,7 +5,8 @@
 //! | `accept` | whether a caller takes what is answered |
 //! | `api` | what all handlers share |
 //! | `body` | bodies read strictly |
-//! | `caller` | who calls: the API key |
+//! | `call` | a company's call, from its headers to what is asked and by whom |
+//! | `caller` | who calls: the API key, the operator's token |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
@@ -19,6 +20,7 @@
 pub mod accept;
 pub mod api;
 pub mod body;
+pub mod call;
 pub mod caller;
 pub mod error;
 pub mod frame;

@@ -18,8 +18,7 @@ use crate::events::command::Outcome;
 use crate::events::ids::{Country, UserId};
 
 use super::api::Api;
-use super::body;
-use super::caller::Company;
+use super::call::{Call, Company};
 use super::error::ApiError;
 use super::replicate::{Replicate, Replication};
 
@@ -36,7 +35,7 @@ impl From<GivenPassword> for Password {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RegisterBody {
+pub(super) struct RegisterBody {
     country: Country,
     email: Option<String>,
     phone: Option<String>,
@@ -61,13 +60,10 @@ struct Registered {
 }
 
 /// `POST /v1/users`
-pub async fn register(
+pub(super) async fn register(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call { caller, body }: Call<RegisterBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let body: RegisterBody = body::json(&request, payload).await?;
     let registration = Registration {
         country: body.country,
         email: body.email,
@@ -78,7 +74,7 @@ pub async fn register(
         legacy_hash: body.legacy_hash,
         profile: body.profile,
     };
-    let user = api.accounts.register(company.0, registration).await?;
+    let user = api.accounts.register(caller, registration).await?;
     let location = format!("/v1/users/{}", user.user_id);
     let registered = Registered { user, replication: Replication::here(&api) };
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(registered))
@@ -86,27 +82,24 @@ pub async fn register(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LookupBody {
+pub(super) struct LookupBody {
     country: Option<Country>,
     email: Option<String>,
     phone: Option<String>,
 }
 
 /// `POST /v1/users/lookup`
-pub async fn lookup(
+pub(super) async fn lookup(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call { caller, body }: Call<LookupBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let body: LookupBody = body::json(&request, payload).await?;
     let (email, phone) = (body.email.as_deref(), body.phone.as_deref());
-    let found = api.accounts.lookup(&company.0, email, phone, body.country).await?;
+    let found = api.accounts.lookup(&caller, email, phone, body.country).await?;
     Ok(HttpResponse::Ok().json(found))
 }
 
 /// `GET /v1/users/{id}`
-pub async fn get(
+pub(super) async fn get(
     api: web::Data<Api>,
     company: Company,
     request: HttpRequest,
@@ -130,7 +123,7 @@ fn etag_of(value: &HeaderValue) -> Option<Seen> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PatchBody {
+pub(super) struct PatchBody {
     profile: BTreeMap<String, Value>,
     if_revision: Option<String>,
     #[serde(rename = "replicate")]
@@ -158,23 +151,20 @@ pub(super) fn written(api: &Api, seen: Seen, outcome: Option<Outcome>) -> HttpRe
 }
 
 /// `PATCH /v1/users/{id}`
-pub async fn patch(
+pub(super) async fn patch(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body }: Call<PatchBody>,
     id: web::Path<String>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body: PatchBody = body::json(&request, payload).await?;
     let if_seen = body.if_revision.as_deref().map(revision).transpose()?;
     let accounts = &api.accounts;
-    let seen = accounts.update_profile(&company.0, user_id(&id)?, &body.profile, if_seen).await?;
+    let seen = accounts.update_profile(&caller, user_id(&id)?, &body.profile, if_seen).await?;
     Ok(written(&api, seen, None))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PasswordBody {
+pub(super) struct PasswordBody {
     password: GivenPassword,
     current_password: Option<GivenPassword>,
     #[serde(rename = "replicate")]
@@ -182,22 +172,19 @@ struct PasswordBody {
 }
 
 /// `PUT /v1/users/{id}/password`
-pub async fn password(
+pub(super) async fn password(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body }: Call<PasswordBody>,
     id: web::Path<String>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body: PasswordBody = body::json(&request, payload).await?;
     let (new, current) = (body.password.into(), body.current_password.map(Password::from));
-    let seen = api.accounts.set_password(&company.0, user_id(&id)?, new, current).await?;
+    let seen = api.accounts.set_password(&caller, user_id(&id)?, new, current).await?;
     Ok(written(&api, seen, None))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LegacyHashBody {
+pub(super) struct LegacyHashBody {
     hash: Zeroizing<String>,
     salt: Option<Zeroizing<String>>,
     profile: Option<String>,
@@ -207,24 +194,21 @@ struct LegacyHashBody {
 }
 
 /// `PUT /v1/users/{id}/legacy-hashes/{country}`
-pub async fn legacy_hash(
+pub(super) async fn legacy_hash(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body }: Call<LegacyHashBody>,
     path: web::Path<(String, String)>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body: LegacyHashBody = body::json(&request, payload).await?;
     let LegacyHashBody { hash, salt, profile, changed_at, .. } = body;
     let given = GivenHash { hash, salt, profile, changed_at };
     let (user, country) = (user_id(&path.0)?, country(&path.1)?);
-    let added = api.accounts.add_legacy_hash(&company.0, user, country, given).await?;
+    let added = api.accounts.add_legacy_hash(&caller, user, country, given).await?;
     Ok(written(&api, added.0, Some(added.1)))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StatusBody {
+pub(super) struct StatusBody {
     status: StatusWord,
     #[serde(rename = "replicate")]
     _replicate: Option<Replicate>,
@@ -238,16 +222,13 @@ enum StatusWord {
 }
 
 /// `PUT /v1/users/{id}/status`
-pub async fn status(
+pub(super) async fn status(
     api: web::Data<Api>,
-    company: Company,
-    request: HttpRequest,
+    Call { caller, body }: Call<StatusBody>,
     id: web::Path<String>,
-    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body: StatusBody = body::json(&request, payload).await?;
     let active = matches!(body.status, StatusWord::Active);
-    let seen = api.accounts.set_status(&company.0, user_id(&id)?, active).await?;
+    let seen = api.accounts.set_status(&caller, user_id(&id)?, active).await?;
     Ok(written(&api, seen, None))
 }
 

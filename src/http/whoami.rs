@@ -7,7 +7,7 @@ use crate::accounts::view::rfc3339;
 use crate::events::policy::Scope;
 
 use super::api::Api;
-use super::caller::Company;
+use super::call::Company;
 use super::error::ApiError;
 
 /// `GET /v1/whoami`
