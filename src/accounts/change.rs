@@ -49,7 +49,7 @@ impl Accounts {
         let loaded = self.load(user).await?;
         let started = self.parts.clock.monotonic();
         let proof = match current {
-            Some(current) => match self.prove(&loaded, current).await {
+            Some(current) => match self.prove(caller, &loaded, current).await {
                 Err(AccountError::InvalidCredentials) => {
                     self.wait_for_tick(started).await;
                     return Err(AccountError::InvalidCredentials);
@@ -58,7 +58,7 @@ impl Accounts {
             },
             None => None,
         };
-        let hash = self.hash(password).await?;
+        let hash = self.hash(caller, password).await?;
         let keys = self.parts.vault.keys_of(user).await?;
         let secret = self.seal_secret(user, &keys, &hash)?;
         let command = Command::SetPassword(SetPassword { secret, proof });

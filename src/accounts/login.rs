@@ -102,7 +102,7 @@ impl Accounts {
             Err(error) => return Err(error),
         };
         let own = Slot { company: caller.company, country: login.country };
-        let (matched, upgrade) = self.verify(&loaded, login.password, Some(own)).await?;
+        let (matched, upgrade) = self.verify(caller, &loaded, login.password, Some(own)).await?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
         }
@@ -128,6 +128,7 @@ impl Accounts {
     /// one that matched is not a secret at the current cost.
     async fn verify(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
         own: Option<Slot>,
@@ -140,7 +141,7 @@ impl Accounts {
         let settings = &self.parts.settings;
         let (budget, cost) = (settings.verify_budget, settings.cost);
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
-        match self.compute(job).await? {
+        match self.compute(caller, job).await? {
             Outcome::Matched { index, upgrade, .. } => {
                 let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
                 Ok((matched, upgrade))
@@ -248,10 +249,11 @@ impl Accounts {
     /// Verifies the current password of a user, for setting a new one.
     pub(super) async fn prove(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(loaded, password, None).await?;
+        let (matched, _) = self.verify(caller, loaded, password, None).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn make_accounts(
     let pool = HashPool::start(PoolConfig {
         threads: at_least_one(cores(config.hash.threads)),
         queue: at_least_one(config.hash.queue_jobs),
+        max_wait: Duration::from_millis(config.hash.max_wait_ms),
     })
     .map_err(AppError::system("start the hash pool"))?;
     let renumberings = &config.phone.renumberings;

@@ -33,6 +33,12 @@ impl Cost {
     pub fn get(self) -> u32 {
         self.0
     }
+
+    /// What hashing at this cost takes, in microseconds on one core of the machine it was measured
+    /// on.
+    pub fn relative_cost(self) -> u32 {
+        bcrypt::work(self)
+    }
 }
 
 /// A password as a person typed it: any text, wiped when dropped. Whether it may become a new
