@@ -1,4 +1,15 @@
-//! The executor of the pool: the threads that run the jobs whose turn it is, one at a time each.
+//! The executor of the pool: threads that run several jobs side by side each.
+//!
+//! ```text
+//! thread:  take those whose turn it is --> begin --> lanes.step() --> resume or answer --+
+//!                ^                                                                       |
+//!                +-----------------------------------------------------------------------+
+//! ```
+//!
+//! One bcrypt leaves most of a core idle, so a thread computes several at a time (`bcrypt_lanes`).
+//! A job joins between two steps, some tens of microseconds apart, and leaves when it is done. It
+//! goes to the thread with the fewest, and to one that waits before all: a job alone has a core of
+//! its own, and lanes fill only as far as jobs wait.
 //!
 //! Whose turn it is, it asks the scheduler (`queue`); it must never reorder what it is given.
 
@@ -10,9 +21,14 @@ use std::{io, thread};
 
 use tokio::sync::oneshot;
 
+use super::bench::{Bench, Guest};
+use super::course::Step;
 use super::job::{Failure, Job, Outcome};
 use super::queue::{Queue, Turn};
 use super::{Overloaded, PoolConfig, PoolSnapshot, Priority, Share};
+
+/// How a job begins: [`super::course::begin`], except in tests that need one to fail or to wait.
+pub(super) type Begin = fn(Job) -> Step;
 
 /// The threads, and what they share with those who ask.
 pub(super) struct Executor {
@@ -28,8 +44,7 @@ struct Waiting {
 
 struct Shared {
     config: PoolConfig,
-    /// [`Job::run`], except in tests that need one to fail or to wait.
-    compute: fn(Job) -> Outcome,
+    begin: Begin,
     state: Mutex<State>,
     /// Signalled when a job is queued and when the pool closes.
     changed: Condvar,
@@ -38,6 +53,11 @@ struct Shared {
 struct State {
     queue: Queue<Waiting>,
     closed: bool,
+    /// Threads that have nothing to do. What is queued is theirs first.
+    idle: usize,
+    /// How many lanes each thread has in use, as it said last. One that is beginning a job, which
+    /// may take a while, has none free.
+    busy: Vec<usize>,
     done: u64,
     failed: u64,
     skipped: u64,
@@ -46,21 +66,21 @@ struct State {
 
 impl Executor {
     /// Starts the threads.
-    pub(super) fn start(config: PoolConfig, compute: fn(Job) -> Outcome) -> io::Result<Self> {
-        let executor = Self::without_threads(config, compute);
+    pub(super) fn start(config: PoolConfig, begin: Begin) -> io::Result<Self> {
+        let executor = Self::without_threads(config, begin);
         for number in 0..config.threads.get() {
             let shared = Arc::clone(&executor.shared);
             let builder = thread::Builder::new().name(format!("hash-{number}"));
             // When one cannot be started, dropping the pool ends those that were.
-            let handle = builder.spawn(move || shared.work())?;
+            let handle = builder.spawn(move || shared.work(number))?;
             lock(&executor.threads).push(handle);
         }
         Ok(executor)
     }
 
     /// What is queued stays queued.
-    pub(super) fn without_threads(config: PoolConfig, compute: fn(Job) -> Outcome) -> Self {
-        Self { shared: Arc::new(Shared::new(config, compute)), threads: Mutex::default() }
+    pub(super) fn without_threads(config: PoolConfig, begin: Begin) -> Self {
+        Self { shared: Arc::new(Shared::new(config, begin)), threads: Mutex::default() }
     }
 
     /// Queues a job.
@@ -92,6 +112,7 @@ impl Executor {
         let state = self.shared.state();
         PoolSnapshot {
             threads: self.shared.config.threads.get(),
+            lanes: self.shared.config.lanes.get(),
             capacity: self.shared.config.queue.get(),
             queued: state.queue.waiting(),
             shares: state.queue.shares(),
@@ -117,10 +138,18 @@ impl Executor {
 }
 
 impl Shared {
-    fn new(config: PoolConfig, compute: fn(Job) -> Outcome) -> Self {
-        let queue = Queue::new(config);
-        let state = State { queue, closed: false, done: 0, failed: 0, skipped: 0, rejected: 0 };
-        Self { config, compute, state: Mutex::new(state), changed: Condvar::new() }
+    fn new(config: PoolConfig, begin: Begin) -> Self {
+        let state = State {
+            queue: Queue::new(config),
+            closed: false,
+            idle: 0,
+            busy: vec![0; config.threads.get()],
+            done: 0,
+            failed: 0,
+            skipped: 0,
+            rejected: 0,
+        };
+        Self { config, begin, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,24 +164,44 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// One thread's life: until the pool closes.
-    fn work(&self) {
-        while let Some((turn, Waiting { job, reply })) = self.next() {
-            let started = Instant::now();
-            // A job only reads what it owns, so nothing is left half done for others to see.
-            let outcome = catch_unwind(AssertUnwindSafe(|| (self.compute)(job)))
-                .unwrap_or(Outcome::Failed(Failure::Panicked));
-            self.state().finish(turn, started.elapsed(), &outcome);
-            // Whoever asked may have gone away meanwhile.
-            let _ = reply.send(outcome);
+    /// One thread's life: until the pool closes and its own jobs are done.
+    fn work(&self, thread: usize) {
+        let mut bench = Bench::default();
+        loop {
+            while let Some((turn, Waiting { job, reply })) = self.next(thread, bench.busy()) {
+                let mut guest = Guest { turn, reply, took: Duration::ZERO };
+                let started = Instant::now();
+                // A job only reads what it owns, so nothing is left half done for others to see.
+                let step = catch_unwind(AssertUnwindSafe(|| (self.begin)(job)))
+                    .unwrap_or(Step::Done(Outcome::Failed(Failure::Panicked)));
+                guest.took = started.elapsed();
+                if let Some((guest, outcome)) = bench.seat(guest, step) {
+                    self.answer(guest, outcome);
+                }
+            }
+            if bench.busy() == 0 {
+                return;
+            }
+            bench.step(|guest, outcome| self.answer(guest, outcome));
         }
     }
 
-    /// Waits for the next job that somebody still waits for; none when the pool closes.
-    fn next(&self) -> Option<(Turn, Waiting)> {
+    fn answer(&self, guest: Guest, outcome: Outcome) {
+        self.state().finish(guest.turn, guest.took, &outcome);
+        // Whoever asked may have gone away meanwhile.
+        let _ = guest.reply.send(outcome);
+    }
+
+    /// The next job for a thread that has so many under way. One that has none waits for it; none
+    /// comes then only when the pool closes.
+    fn next(&self, thread: usize, busy: usize) -> Option<(Turn, Waiting)> {
         let mut state = self.state();
+        state.says(thread, busy);
         loop {
-            if state.closed {
+            if state.closed || busy >= self.config.lanes.get() {
+                return None;
+            }
+            if busy > 0 && !state.may_join(busy) {
                 return None;
             }
             match state.queue.take() {
@@ -160,9 +209,15 @@ impl Shared {
                     state.skipped += 1;
                     state.queue.skipped(turn);
                 }
-                Some(taken) => return Some(taken),
+                Some(taken) => {
+                    state.says(thread, usize::MAX);
+                    return Some(taken);
+                }
+                None if busy > 0 => return None,
                 None => {
+                    state.idle += 1;
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.idle -= 1;
                 }
             }
         }
@@ -170,6 +225,18 @@ impl Shared {
 }
 
 impl State {
+    fn says(&mut self, thread: usize, lanes: usize) {
+        if let Some(busy) = self.busy.get_mut(thread) {
+            *busy = lanes;
+        }
+    }
+
+    /// Whether a thread with so many lanes in use may take one more: not what an idle thread is
+    /// waking up for, and not what is better off with one that has fewer.
+    fn may_join(&self, busy: usize) -> bool {
+        self.queue.waiting() > self.idle && self.busy.iter().all(|other| busy <= *other)
+    }
+
     fn finish(&mut self, turn: Turn, took: Duration, outcome: &Outcome) {
         self.queue.done(turn, took);
         self.done += 1;

@@ -14,12 +14,15 @@
 //! |---|---|
 //! | `job` | what is computed |
 //! | `line` `queue` | the scheduler: fair between shares, logins first, bounded |
-//! | `executor` | the threads |
+//! | `executor` `bench` | the threads, and the jobs each has under way |
+//! | `course` | what is computed next for a job |
 //!
-//! Jobs are data, not closures, so that a thread can run several bcrypts side by side without a
-//! caller knowing. The pool must never know whose password it holds: it hands back the caller's
+//! Jobs are data, not closures, so that a thread runs several bcrypts side by side without a caller
+//! knowing. The pool must never know whose password it holds: it hands back the caller's
 //! own tag, and tells shares apart by a number that means nothing to it.
 
+mod bench;
+mod course;
 mod executor;
 mod job;
 mod line;
@@ -41,6 +44,8 @@ pub use self::job::{Budget, Candidate, CandidateHash, Failure, Job, Outcome};
 pub struct PoolConfig {
     /// Threads that compute; one a core is what helps.
     pub threads: NonZeroUsize,
+    /// Jobs that one thread may have under way, at most [`bcrypt_lanes::LANES`].
+    pub lanes: NonZeroUsize,
     /// Logins that may wait, beside those that run; and as many background jobs.
     pub queue: NonZeroUsize,
     /// A login that would wait longer than this is refused.
@@ -81,6 +86,8 @@ pub struct Overloaded {
 pub struct PoolSnapshot {
     /// Threads that compute.
     pub threads: usize,
+    /// Jobs that each of them may have under way.
+    pub lanes: usize,
     /// Logins that may wait.
     pub capacity: usize,
     /// Jobs that wait.
@@ -111,7 +118,7 @@ pub struct HashPool {
 impl HashPool {
     /// Starts the threads.
     pub fn start(config: PoolConfig) -> io::Result<Self> {
-        Ok(Self { executor: Executor::start(config, Job::run)? })
+        Ok(Self { executor: Executor::start(config, course::begin)? })
     }
 
     /// Queues a job and returns at once. Dropping the receiver gives the job up, if it has not

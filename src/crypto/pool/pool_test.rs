@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::course::Step;
 use super::*;
 use crate::crypto::legacy::{self, HashProfile};
 use crate::crypto::secret::{self, Cost, Password, PasswordRefused, SecretHash};
@@ -15,7 +16,12 @@ const B: Share = Share::new(2);
 
 fn config(threads: usize, queue: usize, max_wait: Duration) -> PoolConfig {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap();
-    PoolConfig { threads: at_least_one(threads), queue: at_least_one(queue), max_wait }
+    PoolConfig {
+        threads: at_least_one(threads),
+        lanes: at_least_one(1),
+        queue: at_least_one(queue),
+        max_wait,
+    }
 }
 
 fn pool(threads: usize, queue: usize) -> HashPool {
@@ -120,7 +126,7 @@ fn an_upgrade_comes_with_the_login_that_needs_it() {
 
 /// A pool without threads: what is queued stays.
 fn unstaffed(queue: usize) -> HashPool {
-    HashPool { executor: Executor::without_threads(config(1, queue, EVER), Job::run) }
+    HashPool { executor: Executor::without_threads(config(1, queue, EVER), course::begin) }
 }
 
 fn cheap() -> Job {
@@ -149,7 +155,7 @@ fn a_full_line_is_full_for_its_share_alone_and_says_when_to_come_back() {
 fn who_would_wait_too_long_is_told_at_once() {
     let one = Duration::from_micros(u64::from(cost(10).relative_cost()));
     let config = config(1, 100, one * 2);
-    let pool = HashPool { executor: Executor::without_threads(config, Job::run) };
+    let pool = HashPool { executor: Executor::without_threads(config, course::begin) };
     let _waiting: Vec<_> = (0..3).map(|_| pool.login(costly()).unwrap()).collect();
     assert_eq!(pool.login(costly()).unwrap_err(), Overloaded { retry_after: one * 3 });
     let _other = pool.try_submit(B, Priority::Login, costly()).unwrap();
@@ -164,13 +170,13 @@ struct Gate {
 /// Only one test may hold it: jobs are computed by a plain function.
 static GATE: std::sync::Mutex<Option<(Sender<String>, Receiver<()>)>> = std::sync::Mutex::new(None);
 
-fn gated(job: Job) -> Outcome {
-    let Job::Hash { password, .. } = job else { return Outcome::Mismatched };
+fn gated(job: Job) -> Step {
+    let Job::Hash { password, .. } = job else { return Step::Done(Outcome::Mismatched) };
     let gate = GATE.lock().unwrap();
     let (started, go) = gate.as_ref().unwrap();
     started.send(password.expose().to_owned()).unwrap();
     go.recv().unwrap();
-    Outcome::Mismatched
+    Step::Done(Outcome::Mismatched)
 }
 
 impl Gate {
@@ -226,6 +232,40 @@ fn what_nobody_waits_for_is_skipped() {
 }
 
 #[test]
+fn one_thread_has_several_under_way_and_the_cheap_one_does_not_wait_for_the_costly() {
+    let config = PoolConfig { lanes: NonZeroUsize::new(4).unwrap(), ..config(1, 64, EVER) };
+    let pool = HashPool::start(config).unwrap();
+    let making = |at| Job::Hash { password: password("p"), cost: cost(at) };
+    let mut costly = pool.login(making(12)).unwrap();
+    let cheap: Vec<_> = (0..20).map(|_| pool.login(making(4)).unwrap()).collect();
+    for receiver in cheap {
+        let Outcome::Hashed(made) = receiver.blocking_recv().unwrap() else { panic!("no hash") };
+        assert!(secret::verify(&password("p"), &made));
+    }
+    // Cost 12 takes 256 times the steps of cost 4, of which there were five rounds.
+    assert!(costly.try_recv().is_err(), "the costly one ended first");
+    let Outcome::Hashed(made) = costly.blocking_recv().unwrap() else { panic!("no hash") };
+    assert!(secret::verify(&password("p"), &made));
+}
+
+#[test]
+fn a_job_of_many_bcrypts_goes_through_all_of_them() {
+    let mut hashes: Vec<_> = (0..9).map(|number| secret(&format!("other {number}"), 4)).collect();
+    hashes.push(secret("p", 4));
+    let job = Job::VerifyThenHash {
+        password: password("p"),
+        candidates: tagged(hashes),
+        budget: AMPLE,
+        cost: cost(5),
+    };
+    let Outcome::Matched { index: 9, tag: 109, upgrade: Some(made) } = run(job) else {
+        panic!("the last was not found")
+    };
+    assert_eq!(made.cost(), cost(5));
+    assert!(secret::verify(&password("p"), &made));
+}
+
+#[test]
 fn shutdown_ends_threads_and_drops_what_waits() {
     let pool = pool(2, 64);
     let receivers: Vec<_> = (0..32)
@@ -244,7 +284,7 @@ fn shutdown_ends_threads_and_drops_what_waits() {
 fn a_panic_is_an_outcome_and_the_thread_goes_on() {
     let executor = Executor::start(config(1, 2, EVER), |job| match job {
         Job::Hash { .. } => panic!("hostile input"),
-        other => other.run(),
+        other => course::begin(other),
     });
     let pool = HashPool { executor: executor.unwrap() };
     let hostile = Job::Hash { password: password("p"), cost: cost(4) };

@@ -146,7 +146,7 @@ impl<T> Queue<T> {
     /// done on the average.
     fn begun_after(&self, before: u64) -> Duration {
         let threads = self.config.threads.get();
-        if before == 0 && self.running < threads {
+        if before == 0 && self.running < threads.saturating_mul(self.config.lanes.get()) {
             return Duration::ZERO;
         }
         let work = before.saturating_add(self.running_work / 2);

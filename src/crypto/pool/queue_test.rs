@@ -17,6 +17,7 @@ fn queue(threads: usize, room: usize, max_wait_ms: u64) -> Queue<&'static str> {
     let at_least_one = |count| NonZeroUsize::new(count).unwrap();
     Queue::new(PoolConfig {
         threads: at_least_one(threads),
+        lanes: at_least_one(1),
         queue: at_least_one(room),
         max_wait: Duration::from_millis(max_wait_ms),
     })
