@@ -1,4 +1,5 @@
 //! The vectors that others published.
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -14,8 +15,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
 const SIGNS: &[u8] = b"~!@#$%^&*()      ~!@#$%^&*()PNBFRD";
-const LONG: &[u8] =
-    b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789chars after 72 are ignored";
+const LONG: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\
+      chars after 72 are ignored";
 
 /// jBCrypt's `TestBCrypt.java`, by the author of OpenBSD's, at costs 6 to 12.
 const JBCRYPT: &[(&[u8], &str)] = &[
