@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use jcas::actors::recovery::fold_log;
+use jcas::actors::recovery::{fold_log, fold_log_by};
 use jcas::events::codec;
 use jcas::events::ids::Digest;
 use jcas::events::record::LogPosition;
@@ -95,6 +95,13 @@ pub(crate) fn check_state(
     let found = compare(store.kv(), reference.kv(), 10, |_| {}).map_err(text)?;
     let differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
     ensure!(found.different == 0, "trees differ from new ones: {differences:?}");
+    // However little of the log is gathered at once.
+    let by_few = Store::new(Arc::new(LossyKv::default()));
+    let mut anew = RegistryState::default();
+    fold_log_by(3, reader, LogPosition::START, &by_few, &mut anew, |_| {}).map_err(text)?;
+    let found = compare(by_few.kv(), reference.kv(), 10, |_| {}).map_err(text)?;
+    let differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
+    ensure!(found.different == 0, "folded by few, trees differ: {differences:?}");
     Ok(())
 }
 
