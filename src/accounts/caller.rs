@@ -10,6 +10,7 @@ use crate::events::policy::{Policies, Reach, Scope, Scopes, Signing};
 use super::Accounts;
 use super::company::PresentedKey;
 use super::error::AccountError;
+use super::repeat::Idempotency;
 
 /// A company that was recognised by its API key.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Caller {
     pub policies: Policies,
     /// What is kept of the request.
     pub cause: Cause,
+    /// The idempotency key, where the call came with one. Only what may be repeated records it.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A company that was recognised, before it is known what it asks.
@@ -48,6 +51,15 @@ impl Caller {
     /// The caller as rules see it.
     pub const fn as_company(&self) -> command::Caller {
         command::Caller::Company(self.company, self.policies)
+    }
+
+    /// What is kept of a request that may be repeated: the idempotency key, too.
+    pub(super) fn cause_of_once(&self) -> Cause {
+        let cause = self.cause.clone();
+        match self.idempotency {
+            Some(idempotency) => idempotency.put_to(cause),
+            None => cause,
+        }
     }
 
     /// Refuses a call that the key has no scope for.
@@ -97,6 +109,7 @@ impl Accounts {
             scopes: key.scopes.clone(),
             policies: company.policies(),
             cause,
+            idempotency: None,
         };
         let registered = company.registered.as_ref();
         let signing = registered.map_or(Signing::Required, |cell| cell.value.signing);

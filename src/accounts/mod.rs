@@ -10,6 +10,7 @@
 //! | `error` | why a use case ended without what was asked |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
+//! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
 //! | `company` | companies, keys and hash profiles |
@@ -25,6 +26,7 @@ pub mod identity;
 pub mod legacy;
 pub mod login;
 pub mod register;
+pub mod repeat;
 pub mod vault;
 pub mod view;
 
@@ -181,7 +183,8 @@ impl Accounts {
             rest,
         };
         let answer = self.parts.house.ask(user, asked).await?;
-        Ok((answer, answer.seen.and(rest.seen)))
+        let seen = answer.seen.and(rest.seen);
+        Ok((answer, seen))
     }
 
     /// Hashes a new password on the pool.

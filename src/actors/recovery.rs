@@ -124,6 +124,7 @@ impl<T: Trees> Recovered<T> {
             applied_below: self.log.durable(),
             greatest: self.greatest,
         };
+        self.store.forget_repeats(self.greatest)?;
         self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
         self.folder.remove_all_but(Some(self.generation))
     }

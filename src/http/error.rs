@@ -177,6 +177,9 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         AccountError::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
         AccountError::UserErased => (StatusCode::GONE, "user_erased"),
         AccountError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+        AccountError::IdempotencyKeyReused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
+        }
         AccountError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
         AccountError::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
         AccountError::Rejected(rejection) => rejection_kind(rejection),

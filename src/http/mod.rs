@@ -7,6 +7,7 @@
 //! | `body` | bodies read strictly |
 //! | `call` | a company's call, from its headers to what is asked and by whom |
 //! | `caller` | who calls: the API key, the operator's token |
+//! | `content` `idempotency` | calls that are carried out once |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
@@ -22,11 +23,13 @@ pub mod api;
 pub mod body;
 pub mod call;
 pub mod caller;
+pub mod content;
 pub mod error;
 pub mod frame;
 pub mod hash_profiles;
 pub mod health;
 pub mod history;
+pub mod idempotency;
 pub mod identities;
 pub mod login;
 pub mod openapi;

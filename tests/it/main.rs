@@ -27,6 +27,7 @@ mod hashes;
 mod kill;
 mod races;
 mod readme;
+mod repeats;
 mod tidy;
 mod values;
 mod ways;
