@@ -34,6 +34,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
 use crate::actors::House;
 use crate::actors::house::Asked;
 use crate::actors::shard::Answer;
@@ -122,6 +125,15 @@ impl Loaded {
         let of_others = others().any(|(_, state)| state.is_live() && state.creator() != creator);
         Rest { seen, of_others }
     }
+}
+
+/// Has something carried out by itself, so that a caller who hangs up does not leave it halfway.
+/// What it logs names the call all the same.
+fn by_itself<F>(work: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(work.in_current_span())
 }
 
 impl Accounts {

@@ -63,7 +63,7 @@ impl Accounts {
         caller.require_country(registration.country)?;
         let accounts = Arc::clone(self);
         let running =
-            tokio::spawn(async move { accounts.register_once(&caller, registration).await });
+            super::by_itself(async move { accounts.register_once(&caller, registration).await });
         running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
     }
 

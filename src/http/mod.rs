@@ -12,6 +12,7 @@
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
+//! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
@@ -37,6 +38,7 @@ pub mod operator;
 pub mod replicate;
 pub mod resource;
 mod route;
+mod trace;
 pub mod users;
 pub mod whoami;
 

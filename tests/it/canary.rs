@@ -114,11 +114,11 @@ fn use_everything(node: &Node, shop: &Company, hashes: &[String]) -> Vec<Answer>
     let released = format!("{one}/identities/phone/%2B49%20171%205529038");
     shop.call("DELETE", &released, Value::Null).done(200);
     let body = json!({ "country": "NG", "email": EMAILS[3], "legacy_hash": { "hash": hashes[0] } });
-    let once = [("Idempotency-Key", IDEMPOTENCY_KEY)];
-    let registered = shop.call_raw("POST", "/v1/users", &once, Some(&body.to_string()));
+    let key = [("Idempotency-Key", IDEMPOTENCY_KEY)];
+    let registered = shop.call_raw("POST", "/v1/users", &key, Some(&body.to_string()));
     let old = registered.done(201).body["user_id"].as_str().unwrap().to_owned();
     let other = json!({ "country": "NG", "email": EMAILS[2] }).to_string();
-    kept.push(shop.call_raw("POST", "/v1/users", &once, Some(&other)));
+    kept.push(shop.call_raw("POST", "/v1/users", &key, Some(&other)));
     shop.login("NG", EMAILS[3], PASSWORDS[3]).done(200);
     let slot = format!("/v1/users/{old}/legacy-hashes/NG");
     let now = jiff::Timestamp::now().to_string();
