@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `caller` | who asks, and what of the request is kept |
 //! | `error` | why a use case ended without what was asked |
+//! | `given` | members of requests that may be left out |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
 //! | `repeat` | calls with an idempotency key, carried out once |
@@ -21,6 +22,7 @@ pub mod caller;
 pub mod change;
 pub mod company;
 pub mod error;
+pub mod given;
 pub mod history;
 pub mod identity;
 pub mod legacy;

@@ -131,6 +131,35 @@ fn what_may_be_sent_is_named_where_something_else_was() {
 }
 
 #[test]
+fn null_in_the_place_of_what_may_be_left_out_is_refused() {
+    let (node, shop, user) = house();
+    let untouched = Untouched::of(&node);
+    let document = served(&node, &shop);
+    let mut refused = 0;
+    // A profile of hashes is read by rules of its own.
+    let own_rules = |path: &str| path.starts_with("/v1/hash-profiles");
+    for (method, path) in document.operations().filter(|it| !own_rules(it.1)) {
+        let content = &document.root["paths"][path][method]["requestBody"]["content"];
+        let content = &content["application/json"];
+        let Some(members) = document.resolved(&content["schema"])["properties"].as_object() else {
+            continue;
+        };
+        let example = content["examples"].as_object().unwrap().values().next().unwrap();
+        for name in members.keys() {
+            let mut body = example["value"].clone();
+            body[name] = Value::Null;
+            let answer = shop.call(&method.to_uppercase(), &filled(path, &user), body);
+            problem(&answer, 422, "invalid_fields");
+            let errors = answer.body["errors"].as_array().unwrap();
+            assert!(errors.iter().any(|it| it["field"] == json!(name)), "{name}: {errors:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 40, "{refused}");
+    untouched.holds();
+}
+
+#[test]
 fn a_page_of_a_list_is_as_long_as_was_asked_for_and_says_how_it_goes_on() {
     let (_node, shop, user) = house();
     let page =
