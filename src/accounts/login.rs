@@ -75,7 +75,7 @@ impl Accounts {
         caller.require_country(login.country)?;
         let started = self.parts.clock.monotonic();
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move { accounts.do_login(&caller, login).await });
+        let running = super::by_itself(async move { accounts.do_login(&caller, login).await });
         let answered = running.await;
         let answered =
             answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();

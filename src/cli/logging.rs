@@ -10,7 +10,7 @@ pub fn start(config: &LoggingConfig) {
     let filter = EnvFilter::new(format!("warn,jcas={level}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Json => drop(lines.json().flatten_event(true).try_init()),
+        LogFormat::Json => drop(lines.json().flatten_event(true).with_span_list(false).try_init()),
         LogFormat::Text => drop(lines.with_target(false).try_init()),
     }
 }

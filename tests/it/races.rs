@@ -10,7 +10,7 @@ use crate::node::{Answer, Company, Node};
 use crate::problem::problem;
 
 /// Runs one closure for each number at the same moment and returns what they gave, in order.
-fn at_once<T: Send>(count: usize, run: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub fn at_once<T: Send>(count: usize, run: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(count);
     std::thread::scope(|scope| {
         let (barrier, run) = (&barrier, &run);
