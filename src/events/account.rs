@@ -279,7 +279,28 @@ pub struct Claimant {
 
 /// Who owns an identity: verified first, then who claimed it first, then the lower id.
 pub fn owner(claimants: &[Claimant]) -> Option<Claimant> {
-    claimants.iter().min_by_key(|it| (!it.verified, it.since, it.user)).copied()
+    claimants.iter().min_by_key(|it| rank(it)).copied()
+}
+
+const fn rank(claimant: &Claimant) -> (bool, (Revision, Origin), UserId) {
+    (!claimant.verified, claimant.since, claimant.user)
+}
+
+/// Most claimants of one identity whose credentials a login tries.
+const TRIED_MAX: usize = 4;
+
+/// Whose password a login by an identity may be, in the order they are tried: the company's own
+/// customers and then a verified owner, or whoever owns it where none of them is a customer.
+///
+/// So nobody who claims somebody else's address first, and becomes a customer with it, keeps its
+/// verified owner out; and nobody who only claims it gets in beside a customer.
+pub fn tried(claimants: &[Claimant]) -> Vec<Claimant> {
+    let mut tried: Vec<_> = claimants.iter().filter(|it| it.member).copied().collect();
+    tried.sort_by_key(rank);
+    tried.truncate(TRIED_MAX);
+    let owner = owner(claimants).filter(|it| !it.member && (it.verified || tried.is_empty()));
+    tried.extend(owner);
+    tried
 }
 
 /// Whom a company means by an identity: its own customer among the claimants, else the owner.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jcas::events::account::{Account, Candidate, Claimant, Seen, meant, owner};
+use jcas::events::account::{
+    Account, Candidate, Claimant, Seen, meant, owner, tried as tried_at_login,
+};
 use jcas::events::cell::Mark;
 use jcas::events::event::{Event, PasswordSet, UsersUnlinked};
 use jcas::events::evolve::evolve;
@@ -91,6 +93,30 @@ fn an_own_unverified_member_comes_before_a_verified_owner() {
     let own = Claimant { user: user(2), verified: false, member: true, ..owner_elsewhere };
     assert_eq!(meant(&[owner_elsewhere, own]), Some(own));
     assert_eq!(owner(&[owner_elsewhere, own]), Some(owner_elsewhere));
+}
+
+#[test]
+fn a_login_tries_members_and_a_verified_owner_and_an_unverified_one_only_where_nobody_is_a_member()
+{
+    holds(300, &claimants(), |claimants| {
+        let tried = tried_at_login(&claimants);
+        let is_tried = |it: &&Claimant| tried.iter().any(|tried| tried.user == it.user);
+        let members: Vec<_> = claimants.iter().filter(|it| it.member).collect();
+        prop_assert_eq!(tried.first().copied(), meant(&claimants));
+        prop_assert!(members.len() > 4 || members.iter().all(is_tried));
+        prop_assert!(tried.len() <= 5);
+        for stranger in tried.iter().filter(|it| !it.member) {
+            prop_assert_eq!(Some(*stranger), owner(&claimants));
+            prop_assert!(stranger.verified || members.is_empty());
+        }
+        if let Some(verified) = owner(&claimants).filter(|it| it.verified) {
+            prop_assert!(is_tried(&&verified));
+        }
+        let mut turned = claimants.clone();
+        turned.reverse();
+        prop_assert_eq!(tried_at_login(&turned), tried, "in whatever order they are given");
+        Ok(())
+    });
 }
 
 /// The account of these users, by their numbers.

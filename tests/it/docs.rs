@@ -54,12 +54,13 @@ fn every_file_the_documents_link_to_exists() {
     }
 }
 
-/// The commands of a block: a line, or several where a quoted word goes on over the line's end.
+/// The commands of a block: a line, or several where a quoted word or a backslash goes on over the
+/// line's end.
 fn commands(block: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in block.lines() {
         match found.last_mut() {
-            Some(command) if command.matches('\'').count() % 2 == 1 => {
+            Some(command) if command.matches('\'').count() % 2 == 1 || command.ends_with('\\') => {
                 command.push('\n');
                 command.push_str(line);
             }

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod commands;
 mod history_tools;
 mod leak;
 mod log_faults;
@@ -27,6 +28,7 @@ mod hashes;
 mod kill;
 mod races;
 mod readme;
+mod rights;
 mod tidy;
 mod values;
 mod ways;
