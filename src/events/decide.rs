@@ -152,10 +152,10 @@ impl Deciding<'_> {
         Ok(Self::applied(drafts))
     }
 
-    /// An identity is free unless a verified owner or the company's own customer has it.
+    /// An identity is free unless a verified owner has it, or somebody the company registered.
     fn require_free(&self, rivals: &[Claimant]) -> Result<(), Rejection> {
         let others = rivals.iter().filter(|rival| rival.user != self.user);
-        match others.filter(|rival| rival.verified || rival.member).min_by_key(|it| it.since) {
+        match others.filter(|rival| rival.bars()).min_by_key(|it| it.since) {
             Some(rival) => Err(Rejection::IdentityTaken { by: rival.user }),
             None => Ok(()),
         }

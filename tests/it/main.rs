@@ -16,6 +16,7 @@ mod node;
 mod problem;
 mod schema;
 
+mod attacks;
 mod bad_input;
 mod canary;
 mod clock;
