@@ -6,6 +6,7 @@
 pub mod check_config;
 pub mod client;
 pub mod demo;
+pub mod health;
 pub mod init;
 pub mod log;
 pub mod logging;
@@ -50,6 +51,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run a node.
     Serve,
+    /// Ask the running node how it is.
+    Health(health::HealthArgs),
     /// Make a new deployment in the data folder.
     Init,
     /// Read the settings and name everything that is wrong with them.
@@ -96,6 +99,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(config, &args),
         Command::Serve => serve::run(config),
+        Command::Health(args) => health::run(config, &args),
         Command::Init => init::run(config),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::key(config, args),

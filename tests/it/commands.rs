@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::node::Node;
 
 /// Where the documents say that JCAS listens. A test's node has a port of its own.
-const SHOWN_URL: &str = "http://127.0.0.1:8080";
+pub const SHOWN_URL: &str = "http://127.0.0.1:8080";
 
 /// A block of commands and the comment before it, if there is one.
 pub struct Block {

@@ -20,6 +20,7 @@ mod attacks;
 mod bad_input;
 mod canary;
 mod clock;
+mod compose;
 mod contract;
 mod demo;
 mod denied;
