@@ -28,6 +28,7 @@ mod disk;
 mod docs;
 mod hashes;
 mod kill;
+mod loglines;
 mod races;
 mod readme;
 mod rights;
