@@ -29,6 +29,7 @@ mod docs;
 mod hashes;
 mod kill;
 mod loglines;
+mod operators;
 mod races;
 mod readme;
 mod rights;
