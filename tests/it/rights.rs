@@ -264,6 +264,36 @@ fn whom_policy_keeps_out_is_not_told_the_revision() {
 }
 
 #[test]
+fn what_a_company_says_is_verified_is_recorded_so_only_where_its_word_counts() {
+    let node = Node::started(&[]);
+    let (shop, other) = (node.company("shop", &["NG"]), node.company("other", &["NG"]));
+    node.trust(&other);
+    let mut number = 0;
+    for (company, counts) in [(&shop, false), (&other, true)] {
+        for flagged in [false, true] {
+            let name = format!("{}{flagged}", company.id);
+            number += 1;
+            let user = company.register(json!({ "country": "NG",
+                "email": format!("{name}@example.com"), "email_verified": flagged,
+                "phone": format!("+23480312345{number:02}"), "phone_verified": flagged }));
+            let path = format!("/v1/users/{user}/identities/email");
+            let claim = json!({ "value": format!("b{name}@example.com"), "verified": flagged });
+            company.call("PUT", &path, claim).done(200);
+            // What the event says, and what is read from it.
+            let history = company.call("GET", &format!("/v1/users/{user}/history"), Value::Null);
+            let events = history.done(200).body["events"].as_array().unwrap().clone();
+            let claimed = events.iter().filter(|event| event["kind"] == "IdentityClaimed");
+            let claimed: Vec<_> = claimed.map(|event| event["about"][1].clone()).collect();
+            let word = if flagged && counts { "verified" } else { "unverified" };
+            assert_eq!(claimed, vec![json!(word); 3], "{name}");
+            for identity in company.user(&user)["identities"].as_array().unwrap() {
+                assert_eq!(identity["verified"], json!(flagged && counts), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_table_of_codes_is_the_contracts() {
     let contract = contract();
     let mut documented = BTreeMap::new();
