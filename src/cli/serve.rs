@@ -68,7 +68,8 @@ fn announce(node: &Node, format: LogFormat) {
             "ready"
         ),
         LogFormat::Text => out::note(&format!(
-            "jcas {version} is ready: deployment \"{deployment}\", region \"{region}\", node \"{name}\"\n\
+            "jcas {version} is ready: \
+             deployment \"{deployment}\", region \"{region}\", node \"{name}\"\n\
              companies: {companies} (plain HTTP: put TLS in front of it)\n\
              operators: {operators} (token in {})\n\
              data:      {data}",
