@@ -5,15 +5,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use subtle::ConstantTimeEq as _;
 
 use crate::crypto::pool::Share;
-use crate::events::command;
+use crate::events::command::{self, Rejection};
 use crate::events::event::{Cause, SigningKey};
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
-use crate::events::policy::{Policies, Reach, Scope, Scopes, Signing};
+use crate::events::policy::{Policies, Policy, Scope, Scopes, Signing};
 
-use super::Accounts;
 use super::company::PresentedKey;
 use super::error::AccountError;
 use super::repeat::Idempotency;
+use super::{Accounts, Loaded};
 
 /// A company that was recognised by its API key.
 #[derive(Debug, Clone)]
@@ -87,13 +87,18 @@ impl Caller {
         }
     }
 
-    /// Whether the company may see a user: one it created, or anybody's where its policy says so.
-    pub const fn may_read(&self, own: bool) -> bool {
-        match self.policies.read {
-            Reach::All => true,
-            Reach::Own => own,
-            Reach::Off => false,
+    /// Refuses what the company's policy does not let it do with this account. The rules hold it
+    /// to the same; here it is asked where the work before them is much, or nothing is written.
+    pub fn require_policy(&self, policy: Policy, account: &Loaded) -> Result<(), AccountError> {
+        if self.may(policy, account) {
+            return Ok(());
         }
+        Err(AccountError::Rejected(Rejection::PolicyDenied { policy }))
+    }
+
+    /// Whether the company's policy lets it do this with this account.
+    pub fn may(&self, policy: Policy, account: &Loaded) -> bool {
+        self.policies.reach(policy).covers(account.account().is_own_of(self.company))
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::events::account::Claimant;
+use crate::events::account::{Bond, Claimant};
 use crate::events::cell::{Effect, Mark};
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
@@ -222,8 +222,8 @@ impl Store {
             let Some(state) = self.user(user)?.filter(UserState::is_live) else { continue };
             let Some(claims) = state.claims.get(&index) else { continue };
             let Some(since) = claims.since() else { continue };
-            let (verified, member) = (claims.is_verified(), state.is_member(company));
-            claimants.push(Claimant { user, verified, member, since });
+            let (verified, bond) = (claims.is_verified(), Bond::of(company, &state));
+            claimants.push(Claimant { user, verified, bond, since });
         }
         Ok(claimants)
     }
