@@ -10,6 +10,7 @@
 //! | `content` `idempotency` | calls that are carried out once |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
+//! | `flow` | what a connection is doing, for its time limits |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `trace` | which trace of the caller's a call belongs to |
@@ -26,6 +27,7 @@ pub mod call;
 pub mod caller;
 pub mod content;
 pub mod error;
+pub mod flow;
 pub mod frame;
 pub mod hash_profiles;
 pub mod health;
