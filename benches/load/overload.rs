@@ -89,13 +89,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn merge(all: &mut Option<Seen>, seen: Seen) -> anyhow::Result<()> {
-    match all {
-        Some(all) => all.add(&seen),
-        None => {
-            *all = Some(seen);
-            Ok(())
-        }
+    if let Some(all) = all {
+        return all.add(&seen);
     }
+    *all = Some(seen);
+    Ok(())
 }
 
 fn company(node: &Node, id: &str) -> anyhow::Result<Company> {

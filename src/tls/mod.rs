@@ -82,25 +82,18 @@ impl Tls {
         match outcome {
             Ok(changed) => {
                 if changed || refused.is_some() {
-                    tracing::info!(
-                        expires_in_ms = self.expires_in_ms(),
-                        "the certificate in the files is served"
-                    );
+                    tracing::info!("the certificate in the files is served");
                 }
                 *refused = None;
                 changed
             }
             Err(error) => {
-                let why = error.chain();
+                let reason = error.chain();
                 // Said once for each reason, not every few seconds.
-                if refused.as_ref() != Some(&why) {
-                    tracing::error!(
-                        why,
-                        "the certificate in the files is not taken: the one \
-                        before stays"
-                    );
+                if refused.as_ref() != Some(&reason) {
+                    tracing::error!(reason, "the certificate in the files is not taken");
                 }
-                *refused = Some(why);
+                *refused = Some(reason);
                 false
             }
         }

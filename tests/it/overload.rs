@@ -8,11 +8,12 @@ use serde_json::json;
 
 use crate::node::{Answer, Company, Node, wait_for};
 
-/// A node with one thread for passwords, two companies, and a user of each.
+/// A node that checks one password at a time, two companies, and a user of each.
 fn node(max_wait_ms: &str) -> (Node, Company, Company) {
     let node = Node::started(&[
         ("hash.bcrypt_cost", "10"),
         ("hash.threads", "1"),
+        ("hash.lanes", "1"),
         ("hash.max_wait_ms", max_wait_ms),
         ("metrics.sample_s", "1"),
     ]);
@@ -41,7 +42,7 @@ fn queued(node: &Node) -> usize {
 fn a_flood_of_one_company_does_not_hold_up_another() {
     let (node, flooding, other) = node("60000");
     let answered = AtomicUsize::new(0);
-    let all = 80;
+    let all = 40;
     scope(|scope| {
         for _ in 0..all {
             scope.spawn(|| {
@@ -49,7 +50,7 @@ fn a_flood_of_one_company_does_not_hold_up_another() {
                 answered.fetch_add(1, Ordering::SeqCst);
             });
         }
-        wait_for("the flood", || (queued(&node) >= 20).then_some(()));
+        wait_for("the flood", || (queued(&node) >= 10).then_some(()));
         let before = answered.load(Ordering::SeqCst);
         login(&other).done(200);
         let meanwhile = answered.load(Ordering::SeqCst) - before;
@@ -57,17 +58,17 @@ fn a_flood_of_one_company_does_not_hold_up_another() {
         println!("{before} before, {meanwhile} meanwhile, {waiting} still waiting");
         // What was being checked already, and at most what became known a little late.
         assert!(meanwhile <= 4, "{meanwhile} of the flood were answered first");
-        assert!(waiting >= 10, "the flood was over: {waiting}");
+        assert!(waiting >= 3, "the flood was over: {waiting}");
     });
 }
 
 #[test]
 fn what_would_wait_too_long_gets_503_while_everything_else_goes_on() {
-    let (node, flooding, other) = node("500");
+    let (node, flooding, other) = node("2000");
     let id = other.call("POST", "/v1/users/lookup", json!({ "email": "other@example.com" }));
     let id = id.done(200).body["user_id"].as_str().unwrap().to_owned();
     let (done, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let all = 60;
+    let all = 80;
     scope(|scope| {
         for _ in 0..all {
             scope.spawn(|| {

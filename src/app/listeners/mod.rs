@@ -88,9 +88,7 @@ fn raise_descriptors(connections: usize) {
     let wanted = connections.saturating_add(OTHER_FILES);
     if let Some(has) = has.filter(|has| *has < u64::try_from(wanted).unwrap_or(u64::MAX)) {
         tracing::warn!(
-            has,
-            wanted,
-            "the system allows this process fewer open files than http.max_connections needs"
+            "{wanted} open files are needed for http.max_connections, {has} are allowed"
         );
     }
 }
