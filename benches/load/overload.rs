@@ -26,6 +26,9 @@ const LOOKUPS: f64 = 50.0;
 /// Connections of the flooding company: more than may wait, so that none of its calls waits for one.
 const FLOODERS: usize = 600;
 
+/// Connections of the other company: few, since one that sends nothing is closed.
+const OTHERS: usize = 8;
+
 /// A company with one user.
 struct Company {
     key: String,
@@ -128,7 +131,7 @@ fn lookups(company: &Company) -> Calls {
 /// Logins and look-ups of a company, in open loops.
 fn look(address: &str, company: &Company, rate: f64, lasting: Duration) -> anyhow::Result<Seen> {
     let open = |rate, clients| Drive { lasting, rate: Some(rate), ..drive_of(address, clients) };
-    let (logging_in, looking) = (open(rate * SHARE, 64), open(LOOKUPS, 16));
+    let (logging_in, looking) = (open(rate * SHARE, OTHERS), open(LOOKUPS, OTHERS));
     std::thread::scope(|scope| {
         let lookups = scope.spawn(|| drive(&looking, lookups(company)));
         let logins = drive(&logging_in, logins(company))?;
