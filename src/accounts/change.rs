@@ -48,13 +48,13 @@ impl Accounts {
         secret::check_new(&password)?;
         let loaded = self.load(user).await?;
         let proof = match current {
-            Some(current) => Some(self.prove_in_time(&loaded, current).await?),
+            Some(current) => Some(self.prove_in_time(caller, &loaded, current).await?),
             None => None,
         };
         if proof.is_none() {
             caller.require_policy(Policy::Password, &loaded)?;
         }
-        let hash = self.hash(password).await?;
+        let hash = self.hash(caller, password).await?;
         let keys = self.parts.vault.keys_of(user).await?;
         let secret = self.seal_secret(user, &keys, &hash)?;
         let command = Command::SetPassword(SetPassword { secret, proof });
@@ -69,11 +69,12 @@ impl Accounts {
     /// Verifies the current password. A wrong one is answered as a failed login is.
     async fn prove_in_time(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         current: Password,
     ) -> Result<Proof, AccountError> {
         let started = self.parts.clock.monotonic();
-        let proved = self.prove(loaded, current).await;
+        let proved = self.prove(caller, loaded, current).await;
         if matches!(proved, Err(AccountError::InvalidCredentials)) {
             self.wait_for_tick(started).await;
         }

@@ -97,7 +97,7 @@ impl Accounts {
         let own = Slot { company: caller.company, country: login.country };
         let mut found = Err(AccountError::InvalidCredentials);
         for user in self.whom(caller, &login).await? {
-            found = self.try_account(user, login.password.clone(), own).await;
+            found = self.try_account(caller, user, &login.password, own).await;
             if !matches!(found, Err(AccountError::InvalidCredentials)) {
                 break;
             }
@@ -128,8 +128,9 @@ impl Accounts {
     /// Tries a password at one account. One that is not there has none.
     async fn try_account(
         &self,
+        caller: &Caller,
         user: UserId,
-        password: Password,
+        password: &Password,
         own: Slot,
     ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
         let loaded = match self.load(user).await {
@@ -138,7 +139,7 @@ impl Accounts {
             }
             loaded => loaded?,
         };
-        let (matched, upgrade) = self.verify(&loaded, password, Some(own)).await?;
+        let (matched, upgrade) = self.verify(caller, &loaded, password.clone(), Some(own)).await?;
         Ok((loaded, matched, upgrade))
     }
 
@@ -146,6 +147,7 @@ impl Accounts {
     /// one that matched is not a secret at the current cost.
     async fn verify(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
         own: Option<Slot>,
@@ -158,7 +160,7 @@ impl Accounts {
         let settings = &self.parts.settings;
         let (budget, cost) = (settings.verify_budget, settings.cost);
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
-        match self.compute(job).await? {
+        match self.compute(caller, job).await? {
             Outcome::Matched { index, upgrade, .. } => {
                 let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
                 Ok((matched, upgrade))
@@ -266,10 +268,11 @@ impl Accounts {
     /// Verifies the current password of a user, for setting a new one.
     pub(super) async fn prove(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(loaded, password, None).await?;
+        let (matched, _) = self.verify(caller, loaded, password, None).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

@@ -38,7 +38,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{HashPool, Job, Outcome};
+use crate::crypto::pool::{HashPool, Job, Outcome, Priority};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -185,21 +185,21 @@ impl Accounts {
     }
 
     /// Hashes a new password on the pool.
-    async fn hash(&self, password: Password) -> Result<SecretHash, AccountError> {
+    async fn hash(&self, caller: &Caller, password: Password) -> Result<SecretHash, AccountError> {
         let cost = self.parts.settings.cost;
-        match self.compute(Job::Hash { password, cost }).await? {
+        match self.compute(caller, Job::Hash { password, cost }).await? {
             Outcome::Hashed(hash) => Ok(hash),
             Outcome::Refused(refused) => Err(AccountError::PasswordRefused(refused)),
             _ => Err(AccountError::HashFailed),
         }
     }
 
-    /// Runs one job on the pool.
-    async fn compute(&self, job: Job) -> Result<Outcome, AccountError> {
+    /// Runs one job on the pool, in the company's part of it.
+    async fn compute(&self, caller: &Caller, job: Job) -> Result<Outcome, AccountError> {
         let running = self
             .parts
             .pool
-            .try_submit(job)
+            .try_submit(caller.share(), Priority::Login, job)
             .map_err(|full| AccountError::PoolFull { retry_after: full.retry_after })?;
         running.await.map_err(|_| AccountError::HashFailed)
     }

