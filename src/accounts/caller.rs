@@ -12,6 +12,7 @@ use crate::events::policy::{Policies, Policy, Scope, Scopes, Signing};
 
 use super::company::PresentedKey;
 use super::error::AccountError;
+use super::repeat::Idempotency;
 use super::{Accounts, Loaded};
 
 /// A company that was recognised by its API key.
@@ -29,6 +30,8 @@ pub struct Caller {
     pub policies: Policies,
     /// What is kept of the request.
     pub cause: Cause,
+    /// The idempotency key, where the call came with one. Only what may be repeated records it.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A company that was recognised, before it is known what it asks.
@@ -59,6 +62,15 @@ impl Caller {
         let mut hasher = DefaultHasher::new();
         self.company.hash(&mut hasher);
         Share::new(hasher.finish())
+    }
+
+    /// What is kept of a request that may be repeated: the idempotency key, too.
+    pub(super) fn cause_of_once(&self) -> Cause {
+        let cause = self.cause.clone();
+        match self.idempotency {
+            Some(idempotency) => idempotency.put_to(cause),
+            None => cause,
+        }
     }
 
     /// Refuses a call that the key has no scope for.
@@ -113,6 +125,7 @@ impl Accounts {
             scopes: key.scopes.clone(),
             policies: company.policies(),
             cause,
+            idempotency: None,
         };
         let registered = company.registered.as_ref();
         let signing = registered.map_or(Signing::Required, |cell| cell.value.signing);

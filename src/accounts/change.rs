@@ -114,7 +114,7 @@ impl Accounts {
         }
         let accounts = Arc::clone(self);
         // As with a registration, a caller that hangs up does not free the identity too early.
-        let running = tokio::spawn(async move {
+        let running = super::by_itself(async move {
             let identity = accounts.reader().read(kind, &typed, country)?;
             let loaded = accounts.load(user).await?;
             let keys = accounts.parts.vault.keys_of(user).await?;

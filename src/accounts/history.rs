@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::actors::shard::Recorded;
+use crate::actors::shard_reads::Recorded;
 use crate::events::event::Event;
 use crate::events::ids::UserId;
 use crate::events::policy::{Policy, Scope};

@@ -75,7 +75,7 @@ impl Accounts {
         caller.require_country(login.country)?;
         let started = self.parts.clock.monotonic();
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move { accounts.do_login(&caller, login).await });
+        let running = super::by_itself(async move { accounts.do_login(&caller, login).await });
         let answered = running.await;
         let answered =
             answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();
@@ -97,7 +97,7 @@ impl Accounts {
         let own = Slot { company: caller.company, country: login.country };
         let mut found = Err(AccountError::InvalidCredentials);
         for user in self.whom(caller, &login).await? {
-            found = self.try_account(caller, user, &login.password, own).await;
+            found = self.try_account(caller, user, login.password.clone(), own).await;
             if !matches!(found, Err(AccountError::InvalidCredentials)) {
                 break;
             }
@@ -130,7 +130,7 @@ impl Accounts {
         &self,
         caller: &Caller,
         user: UserId,
-        password: &Password,
+        password: Password,
         own: Slot,
     ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
         let loaded = match self.load(user).await {
@@ -139,7 +139,7 @@ impl Accounts {
             }
             loaded => loaded?,
         };
-        let (matched, upgrade) = self.verify(caller, &loaded, password.clone(), Some(own)).await?;
+        let (matched, upgrade) = self.verify(caller, &loaded, password, Some(own)).await?;
         Ok((loaded, matched, upgrade))
     }
 

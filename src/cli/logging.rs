@@ -15,7 +15,7 @@ pub fn start(config: &LoggingConfig) {
         out::json_lines();
     }
     match config.format {
-        LogFormat::Json => drop(lines.json().flatten_event(true).try_init()),
+        LogFormat::Json => drop(lines.json().flatten_event(true).with_span_list(false).try_init()),
         LogFormat::Text => drop(lines.with_target(false).try_init()),
     }
 }

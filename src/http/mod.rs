@@ -7,10 +7,12 @@
 //! | `body` | bodies read strictly |
 //! | `call` | a company's call, from its headers to what is asked and by whom |
 //! | `caller` | who calls: the API key, the operator's token |
+//! | `content` `idempotency` | calls that are carried out once |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
+//! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
@@ -22,11 +24,13 @@ pub mod api;
 pub mod body;
 pub mod call;
 pub mod caller;
+pub mod content;
 pub mod error;
 pub mod frame;
 pub mod hash_profiles;
 pub mod health;
 pub mod history;
+pub mod idempotency;
 pub mod identities;
 pub mod login;
 pub mod openapi;
@@ -34,6 +38,7 @@ pub mod operator;
 pub mod replicate;
 pub mod resource;
 mod route;
+mod trace;
 pub mod users;
 pub mod whoami;
 

@@ -203,6 +203,7 @@ fn unlink(state: &mut UserState, floor: Stamp) {
         digest: digest(99),
         reference: jcas::events::stamp::EventRef { origin: floor.origin, sequence: 99 },
         revision: floor.revision,
+        idempotency: None,
         event: Some(event),
     });
     for fact in &facts {

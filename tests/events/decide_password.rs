@@ -50,6 +50,7 @@ fn unlinked_above(mut scenario: Scenario, number: usize) -> Scenario {
         digest: digest(4_000),
         reference,
         revision,
+        idempotency: None,
         event: Some(Event::UsersUnlinked(UsersUnlinked {
             pairs: vec![pair],
             floors: vec![(subject(), floor)],

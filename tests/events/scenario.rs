@@ -108,6 +108,7 @@ impl Scenario {
             digest: digest(number),
             reference: EventRef { origin, sequence: number + 1 },
             revision,
+            idempotency: None,
             event: Some(event),
         };
         evolve(&mut self.state, subject(), &fact);

@@ -67,7 +67,7 @@ fn in_the_source() -> BTreeSet<String> {
                     if part.starts_with('"') {
                         break;
                     }
-                    let is_last = part.contains(");");
+                    let is_last = part.contains(");") || part.contains(")\n");
                     let name = part.split([' ', ')', '=']).next().unwrap();
                     let name = name.trim_start_matches(['%', '?']);
                     let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
