@@ -9,7 +9,8 @@ use super::out;
 /// Sends log lines to standard error as the settings say. Called once.
 pub fn start(config: &LoggingConfig) {
     let level = config.level.as_str();
-    let filter = EnvFilter::new(format!("warn,jcas={level}"));
+    // The framework calls it an error when a stranger sends no request: that would fill the disk.
+    let filter = EnvFilter::new(format!("warn,actix_http::h1=off,jcas={level}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if config.format == LogFormat::Json {
         out::json_lines();

@@ -8,6 +8,7 @@
 //! | `call` | a company's call, from its headers to what is asked and by whom |
 //! | `caller` | who calls: the API key, the operator's token |
 //! | `content` `idempotency` | calls that are carried out once |
+//! | `docs_page` | the contract as a page, where that is built in |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
@@ -25,6 +26,8 @@ pub mod body;
 pub mod call;
 pub mod caller;
 pub mod content;
+#[cfg(feature = "docs-page")]
+mod docs_page;
 pub mod error;
 pub mod frame;
 pub mod hash_profiles;
@@ -84,6 +87,8 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/metrics").get(health::metrics))
         .service(resource("/openapi.json").get(openapi::openapi))
         .default_service(web::to(not_found));
+    #[cfg(feature = "docs-page")]
+    docs_page::routes(config);
 }
 
 /// What a query that is not as documented is refused with. It never repeats what was sent.

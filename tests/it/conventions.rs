@@ -251,4 +251,6 @@ fn what_is_no_request_is_answered_shortly_and_the_connection_ends() {
     }
     untouched.holds();
     send("GET", &format!("{}/health/live", node.url()), &[], None).done(200);
+    // A stranger cannot fill the disk with lines about what it sends.
+    assert!(!node.output().contains("ERROR"), "{}", node.output());
 }

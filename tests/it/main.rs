@@ -27,6 +27,7 @@ mod demo;
 mod denied;
 mod disk;
 mod docs;
+mod docs_page;
 mod hashes;
 mod kill;
 mod loglines;

@@ -2,14 +2,20 @@
 //! meanwhile, and nothing is recorded twice.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
+use jcas::events::event::{Cause, Draft, Event};
+use jcas::events::record::Subject;
+use jcas::events::stamp::{EffectiveTime, Incarnation, Origin, Revision};
 use jcas::files::{Disk, Files};
+use jcas::log::{Append, Batch, Log, LogOptions, LogReader, NewRecord};
 use jcas::state::kv::{Kv as _, Tree};
 use jcas::state::sled_kv::SledKv;
 use serde_json::{Value, json};
 
 use crate::clock::{say, take_time_from};
+use crate::history_tools::{emptied, exported};
 use crate::node::{Answer, Company, Node, wait_for};
 use crate::problem::{MARK, Untouched, problem, wrong_field};
 use crate::races::at_once;
@@ -254,6 +260,74 @@ fn what_was_recorded_and_never_answered_is_answered_after_the_crash() {
     for (key, body, answer) in &before {
         same(answer, &with_key(&here, key, "/v1/users", body));
     }
+}
+
+/// Writes into the log of a node that does not run what another node would have: that somebody
+/// asked to be forgotten.
+fn erase(node: &Node, user: &str) {
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let folder = node.data().join("log");
+    let deployment = LogReader::open_path(&files, &folder).unwrap().deployment();
+    let options = LogOptions::new(deployment, Arc::new(|| Duration::ZERO));
+    let (log, opened) = Log::open(files, &folder, options).unwrap();
+    let revision = Revision::from_bits(opened.greatest_revision.to_bits() + 1);
+    let draft = Draft {
+        subject: Subject::User(user.parse().unwrap()),
+        revision,
+        effective: EffectiveTime::at(revision),
+        cause: Cause::default(),
+        event: Event::UserErased(()),
+    };
+    let incarnation = Incarnation { counter: 1, tag: 1 };
+    let origin =
+        Origin { region: "elsewhere".parse().unwrap(), node: "n".parse().unwrap(), incarnation };
+    let writer = log.start_writer(origin, Box::new(|_| ())).unwrap();
+    let (sender, done) = mpsc::channel();
+    let batch = Batch::Own(vec![NewRecord::new(&draft, [7; 16]).unwrap()]);
+    let done_sender = Box::new(move |result: Result<_, _>| sender.send(result.is_ok()).unwrap());
+    assert!(
+        writer.append(Append { epoch: writer.epoch(), batch, done: done_sender }).is_ok(),
+        "the log took nothing"
+    );
+    assert!(done.recv().unwrap(), "it was not written");
+    writer.close();
+}
+
+#[test]
+fn a_repeat_is_given_the_first_answer_wherever_the_events_are() {
+    let mut node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    let first = register(&shop, "k", &ada());
+    change(&shop, first.done(201).body["user_id"].as_str().unwrap());
+    let file = exported(&node, "all.jcas", &["--with-keys"]);
+    assert_eq!(node.stop(), 0);
+    let mut other = emptied(&node);
+    let (code, _, said) = other.run(&["log", "import", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    other.start();
+    let untouched = Untouched::of(&other);
+    same(&first, &register(&shop.at(&other), "k", &ada()));
+    let body = json!({ "country": "NG", "email": "bola@example.com" });
+    problem(&register(&shop.at(&other), "k", &body), 422, "idempotency_key_reused");
+    untouched.holds();
+}
+
+#[test]
+fn a_repeat_shows_nobody_who_was_erased_meanwhile() {
+    let mut node = Node::started(&[]);
+    let shop = node.company("shop", &["NG"]);
+    let first = register(&shop, "k", &ada());
+    let id = first.done(201).body["user_id"].as_str().unwrap().to_owned();
+    assert_eq!(node.stop(), 0);
+    erase(&node, &id);
+    node.start();
+    let here = shop.at(&node);
+    problem(&here.call("GET", &format!("/v1/users/{id}"), Value::Null), 410, "user_erased");
+    let untouched = Untouched::of(&node);
+    problem(&register(&here, "k", &ada()), 410, "user_erased");
+    let other = json!({ "country": "NG", "email": "bola@example.com" });
+    problem(&register(&here, "k", &other), 422, "idempotency_key_reused");
+    untouched.holds();
 }
 
 /// How many entries of repeats a node that does not run has.
