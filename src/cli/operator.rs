@@ -186,7 +186,8 @@ impl Operator {
         let url = format!("{}/operator/{path}", self.url);
         let body = body.map(Value::to_string);
         let header = ("Authorization", bearer.as_str());
-        let (status, answer) = client::send(method, &url, header, body.as_deref())?;
+        let (status, answer) =
+            client::send(&client::agent(None)?, method, &url, header, body.as_deref())?;
         let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
         if status >= 400 {
             let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");

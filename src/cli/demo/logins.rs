@@ -44,7 +44,7 @@ async fn call(
     let started = Instant::now();
     let called = tokio::task::spawn_blocking(move || {
         let body = body.map(|body| body.to_string());
-        client::send(method, &url, ("X-Api-Key", &key), body.as_deref())
+        client::send(&client::agent(None)?, method, &url, ("X-Api-Key", &key), body.as_deref())
     });
     let (status, text) = called.await??;
     let took_ms = started.elapsed().as_millis();
