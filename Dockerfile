@@ -9,6 +9,7 @@ WORKDIR /build
 # Cargo.toml names the tests and benchmarks, so cargo wants to see their folders. What tells rustup
 # which toolchain to use stays away: the image has the right one.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY config config
 COPY examples examples
 COPY benches benches

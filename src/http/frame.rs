@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::accounts::Unavailable;
 use crate::accounts::error::AccountError;
+use crate::events::ids::UserId;
 
 use super::accept;
 use super::error::ApiError;
@@ -54,7 +55,21 @@ impl RequestId {
 /// What every line that is logged for a call begins with.
 fn span_of(request: &ServiceRequest, id: &RequestId) -> Span {
     let trace_id = trace_id(request.headers());
-    tracing::info_span!("call", request_id = %id.0, trace_id)
+    tracing::info_span!("call", request_id = %id.0, trace_id, user = tracing::field::Empty)
+}
+
+/// Says whom the call under way is about, where its path does not. The lines that are logged for
+/// it say so from then on.
+pub fn is_about(user: UserId) {
+    Span::current().record("user", tracing::field::display(user));
+}
+
+/// Says whom a call is about by its path.
+fn is_about_named(span: &Span, request: &HttpRequest, pattern: &str) {
+    let named = pattern.starts_with("/v1/users/{id}").then(|| request.match_info().get("id"));
+    if let Some(user) = named.flatten().and_then(|id| id.parse::<UserId>().ok()) {
+        span.record("user", tracing::field::display(user));
+    }
 }
 
 /// Gives the request its id, writes problem bodies, counts and logs the call.
@@ -81,6 +96,7 @@ pub async fn frame<B: MessageBody + 'static>(
     if let Some(route) = response.request().app_data::<Route>() {
         route.count(counted(&method), status, seconds);
         let (route, status) = (route.pattern(), status.as_u16());
+        is_about_named(&span, response.request(), route);
         span.in_scope(|| tracing::debug!(%method, route, status, seconds, "answered"));
     }
     Ok(response)

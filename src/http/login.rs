@@ -12,6 +12,7 @@ use crate::events::ids::{Country, IdentityKind, UserId};
 use super::api::Api;
 use super::call::Call;
 use super::error::ApiError;
+use super::frame;
 use super::users::GivenPassword;
 
 #[derive(Deserialize)]
@@ -54,6 +55,9 @@ pub(super) async fn login(
         known: body.known_revision.and_then(|text| text.parse().ok()),
     };
     let answered = api.accounts.login(caller, login).await;
+    if let Ok(view) = &answered {
+        frame::is_about(view.user.user_id);
+    }
     let result = match &answered {
         Ok(view) if view.upgraded => "upgraded",
         Ok(_) => "ok",

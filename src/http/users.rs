@@ -21,6 +21,7 @@ use crate::events::ids::{Country, UserId};
 use super::api::Api;
 use super::call::{Call, Company};
 use super::error::ApiError;
+use super::frame;
 use super::replicate::{Replicate, Replication};
 
 /// A password in a body: wiped when dropped.
@@ -80,6 +81,7 @@ pub(super) async fn register(
         profile: body.profile,
     };
     let user = api.accounts.register(caller, registration).await?;
+    frame::is_about(user.user_id);
     let location = format!("/v1/users/{}", user.user_id);
     let registered = Registered { user, replication: Replication::here(&api) };
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(registered))
@@ -103,6 +105,7 @@ pub(super) async fn lookup(
 ) -> Result<HttpResponse, ApiError> {
     let (email, phone) = (body.email.as_deref(), body.phone.as_deref());
     let found = api.accounts.lookup(&caller, email, phone, body.country).await?;
+    frame::is_about(found.user_id);
     Ok(HttpResponse::Ok().json(found))
 }
 

@@ -23,6 +23,8 @@ fn the_readmes_calls_are_answered_by_what_the_compose_file_starts() {
     let script = format!("PUBLISHED=$JCAS_URL\njcas health\n{script}");
     let mut started = Command::new(root().join("scripts/compose-without-docker"));
     started.args(["--free-ports", "--program", env!("CARGO_BIN_EXE_jcas")]);
+    // How full the disk of the machine is, is not what this test is about.
+    started.args(["--set", "JCAS__LOG__WARN_PERCENT=99", "--set", "JCAS__LOG__STOP_PERCENT=100"]);
     let output = started.args(["sh", "-e", "-x", "-c", &script]).output().unwrap();
     let answers = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -77,8 +79,9 @@ fn the_image_is_built_from_all_the_program_is_made_of() {
             named += 1;
         }
     }
-    for line in text("Cargo.toml").lines().filter_map(|line| line.strip_prefix("path = \"")) {
-        assert!(is_copied(line), "{line} is not copied");
+    for after in text("Cargo.toml").split("path = \"").skip(1) {
+        let path = after.split('"').next().unwrap();
+        assert!(is_copied(path), "{path} is not copied");
         named += 1;
     }
     assert!(named > 5, "only {named} files were looked for");

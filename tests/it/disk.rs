@@ -108,6 +108,14 @@ fn write_everything(node: &Node, shop: &Company, ids: &[String]) -> Vec<Answer> 
     })
 }
 
+/// Asserts a refusal of a write that found no space. Who stood behind a lost event, or asks before
+/// it is dropped, may be told no more than that.
+#[track_caller]
+fn refused_for_space(answer: &Answer) {
+    let code = if answer.code() == "not_ready" { "not_ready" } else { "read_only" };
+    problem(answer, 503, code);
+}
+
 /// A node with users, and no room for files with `part` in their path: writes are refused, and
 /// everything else goes on.
 fn filled(part: &str) -> (Failing, Company, Vec<String>) {
@@ -122,11 +130,11 @@ fn filled(part: &str) -> (Failing, Company, Vec<String>) {
     let untouched = Untouched::of(&failing.node);
     failing.begin("full");
     for answer in write_everything(&failing.node, &shop, &ids) {
-        problem(&answer, 503, "read_only");
+        refused_for_space(&answer);
     }
     untouched.holds();
     let degraded = wait_for("health to say that the disk is full", || {
-        problem(&patch(&shop, &ids[0], &json!("lost")), 503, "read_only");
+        refused_for_space(&patch(&shop, &ids[0], &json!("lost")));
         let health = failing.health();
         (health.done(200).body["status"] == "degraded").then_some(health)
     });
@@ -155,7 +163,7 @@ fn a_full_disk_refuses_writes_and_nothing_else_until_there_is_space() {
         wait_for("writes to work again", || {
             let answer = patch(&shop, id, &json!("kept"));
             (answer.status == 200).then_some(()).or_else(|| {
-                problem(&answer, 503, "read_only");
+                refused_for_space(&answer);
                 None
             })
         });

@@ -84,8 +84,8 @@ fn in_the_source() -> BTreeSet<String> {
 }
 
 /// Makes every call of the contract, once so that it is done and once so that it is refused, and
-/// returns the answers.
-fn call_everything(node: &Node, shop: &Company) -> Vec<Answer> {
+/// returns the user they are about and the answers.
+fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
     let user = shop.register(json!({ "country": "NG", "email": EMAIL, "password": PASSWORD,
         "profile": { "given_name": EMAIL } }));
     let one = format!("/v1/users/{user}");
@@ -133,7 +133,7 @@ fn call_everything(node: &Node, shop: &Company) -> Vec<Answer> {
         answers.push(node.operate("GET", path, None));
     }
     answers.push(node.operate("PUT", "/operator/companies/shop", Some(&json!({ EMAIL: EMAIL }))));
-    answers
+    (user, answers)
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn every_line_is_an_object_of_documented_members_that_names_nobody() {
     ]);
     node.start();
     let shop = node.company("shop", &["NG"]);
-    let answers = call_everything(&node, &shop);
+    let (user, answers) = call_everything(&node, &shop);
     // Lines of a start that folds, and of a stop.
     node.kill();
     node.start();
@@ -164,6 +164,17 @@ fn every_line_is_an_object_of_documented_members_that_names_nobody() {
     for answer in answers {
         let id = answer.header("x-request-id").unwrap();
         assert!(ids.contains(id), "no line for {id}: {}", answer.text);
+    }
+    // Who a call was about is said, whether its path names the user or its answer does.
+    let about: BTreeSet<_> = written
+        .iter()
+        .filter(|line| {
+            line["message"] == "answered" && line["status"] == 200 && line["user"] == json!(user)
+        })
+        .filter_map(|line| line["route"].as_str())
+        .collect();
+    for route in ["/v1/login", "/v1/users/lookup", "/v1/users/{id}", "/v1/users/{id}/history"] {
+        assert!(about.contains(route), "no line of {route} names the user: {about:?}");
     }
     let of = |text: &str| Secret { name: text.to_owned(), text: text.to_owned(), digest: true };
     let found = Scanner::new(&[of(EMAIL), of(PASSWORD)]).find(node.output().as_bytes());
