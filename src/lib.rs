@@ -29,6 +29,7 @@ pub mod files;
 pub mod log;
 pub mod replay;
 pub mod state;
+pub mod tokens;
 
 pub mod crypto;
 pub mod kms;
