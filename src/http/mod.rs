@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `accept` | whether a caller takes what is answered |
+//! | `answer` `jwks` | answers signed by the region, and the keys for them |
 //! | `api` | what all handlers share |
 //! | `body` | bodies read strictly |
 //! | `call` | a company's call, from its headers to what is asked and by whom |
@@ -11,6 +12,7 @@
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
+//! | `signed` | what a call's token must say |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
@@ -18,6 +20,7 @@
 //! Nothing is decided here. This room must never know actors' messages, files or keys.
 
 pub mod accept;
+mod answer;
 pub mod api;
 pub mod body;
 pub mod call;
@@ -28,12 +31,14 @@ pub mod hash_profiles;
 pub mod health;
 pub mod history;
 pub mod identities;
+pub mod jwks;
 pub mod login;
 pub mod openapi;
 pub mod operator;
 pub mod replicate;
 pub mod resource;
 mod route;
+pub mod signed;
 pub mod users;
 pub mod whoami;
 
@@ -77,6 +82,7 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/health/live").get(health::live))
         .service(resource("/health/ready").get(health::ready))
         .service(resource("/metrics").get(health::metrics))
+        .service(resource("/.well-known/jwks.json").get(jwks::jwks))
         .service(resource("/openapi.json").get(openapi::openapi))
         .default_service(web::to(not_found));
 }
