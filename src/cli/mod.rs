@@ -7,6 +7,7 @@ pub mod check_config;
 pub mod client;
 pub mod demo;
 pub mod init;
+mod key;
 pub mod log;
 pub mod logging;
 pub mod operator;
@@ -98,7 +99,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Serve => serve::run(config),
         Command::Init => init::run(config),
         Command::Company(args) => operator::company(config, args),
-        Command::Key(args) => operator::key(config, args),
+        Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),
         Command::State(args) => state::run(config, &args),
         Command::CheckConfig

@@ -27,6 +27,7 @@ mod hashes;
 mod kill;
 mod races;
 mod readme;
+mod signed;
 mod tidy;
 mod values;
 mod ways;

@@ -93,7 +93,7 @@ impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { fault, claim, expected, got, .. } = self;
         match fault {
-            Fault::Missing => write!(f, "calls of this company must be signed")?,
+            Fault::Missing => write!(f, "calls of this company must be signed: {claim}")?,
             Fault::Invalid => write!(f, "the call's token is not right: {claim}")?,
             Fault::Expired => write!(f, "the call's token has expired: {claim}")?,
             Fault::NotYetValid => write!(f, "the call's token is not valid yet: {claim}")?,

@@ -150,7 +150,7 @@ fn once(
         Spent::Now => Ok(()),
         Spent::Before => Err(ApiError::ReplayedRequest),
         Spent::Full => Err(Unavailable::Overloaded.into()),
-        Spent::NotKept => Err(Unavailable::ReadOnly.into()),
+        Spent::NotKept => Err(Unavailable::Storage.into()),
         Spent::Unknown { until } => {
             let wait_ms = until.saturating_add(1000).saturating_sub(verified.checked);
             Err(ApiError::TokensUnknown { retry_after_s: wait_ms.div_ceil(1000).max(1) })
