@@ -100,7 +100,7 @@ struct ProblemToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     got: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<Wanted>,
+    token: Option<Box<Wanted>>,
 }
 
 #[derive(Debug, Serialize)]

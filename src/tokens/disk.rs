@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::files::{FileHandle, Files};
@@ -72,7 +72,7 @@ impl Folder {
     /// Says what is known, in one step.
     pub(super) fn write_known(&self, known: &Known) -> io::Result<()> {
         let beside = self.path.join(format!("{KNOWN}.new"));
-        self.remove_if_there(beside.clone())?;
+        self.remove_if_there(&beside)?;
         let text = format!("1 {} {} {}\n", known.boot, known.issued_after, known.ends_after);
         self.files.open(&beside, true)?.write_all_at(text.as_bytes(), 0)?;
         self.files.rename(&beside, &self.path.join(KNOWN))
@@ -80,7 +80,7 @@ impl Folder {
 
     /// Has the next start take nothing here for known.
     pub(super) fn disown(&self) -> io::Result<()> {
-        self.remove_if_there(self.path.join(KNOWN))
+        self.remove_if_there(&self.path.join(KNOWN))
     }
 
     /// Every span's digests. A digest that was not written whole is cut off: its call did not go
@@ -105,13 +105,13 @@ impl Folder {
     pub(super) fn create(&self, span: u64) -> io::Result<UsedFile> {
         let path = self.span_path(span);
         // One that could not be removed when its span was over.
-        self.remove_if_there(path.clone())?;
+        self.remove_if_there(&path)?;
         Ok(UsedFile { handle: self.files.open(&path, true)?, len: 0 })
     }
 
     /// Removes a span's file.
     pub(super) fn remove(&self, span: u64) -> io::Result<()> {
-        self.remove_if_there(self.span_path(span))
+        self.remove_if_there(&self.span_path(span))
     }
 
     /// Removes every span's file.
@@ -128,8 +128,8 @@ impl Folder {
         self.path.join(format!("{span}{USED}"))
     }
 
-    fn remove_if_there(&self, path: PathBuf) -> io::Result<()> {
-        match self.files.remove(&path) {
+    fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.files.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

@@ -132,7 +132,7 @@ fn a_digest_that_was_cut_off_is_no_token_and_harms_none_after_it() {
     assert_eq!(used.spend(&token(1, NOW), NOW), Spent::Now);
     drop(used);
     let listed = Disk.list(folder.path()).unwrap();
-    let file = listed.iter().find(|path| path.to_str().unwrap().ends_with(".used")).unwrap();
+    let file = listed.iter().find(|path| path.extension().is_some_and(|it| it == "used")).unwrap();
     let mut bytes = std::fs::read(file).unwrap();
     bytes.extend_from_slice(b"torn");
     std::fs::write(file, bytes).unwrap();

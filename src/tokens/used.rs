@@ -99,21 +99,18 @@ impl UsedTokens {
             total: 0,
             of_company: HashMap::new(),
         };
-        match inner.folder.known(boot.as_deref()) {
-            Some(known) => {
-                inner.known = known;
-                inner.load()?;
+        if let Some(known) = inner.folder.known(boot.as_deref()) {
+            inner.known = known;
+            inner.load()?;
+        } else {
+            inner.folder.clear()?;
+            if !first_life {
+                inner.known.issued_after = now.saturating_add(LEEWAY_MS);
+                tracing::info!("signed calls from before this start are refused");
             }
-            None => {
-                inner.folder.clear()?;
-                if !first_life {
-                    inner.known.issued_after = now.saturating_add(LEEWAY_MS);
-                    tracing::info!("signed calls from before this start are refused");
-                }
-                // Without a boot id no later start can tell what it knows.
-                if boot.is_none() || inner.folder.write_known(&inner.known).is_err() {
-                    inner.gap_until = Some(boot.map_or(u64::MAX, |_| 0));
-                }
+            // Without a boot id no later start can tell what it knows.
+            if boot.is_none() || inner.folder.write_known(&inner.known).is_err() {
+                inner.gap_until = Some(boot.map_or(u64::MAX, |_| 0));
             }
         }
         Ok(Self { max, inner: Mutex::new(inner) })

@@ -1,6 +1,9 @@
 //! Known answers, and that a key verifies in its own way only.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use super::*;
 
@@ -27,10 +30,9 @@ fn a_signature_of_rfc_8037_verifies_and_no_other_does() {
 
 #[test]
 fn a_tag_of_rfc_7515_verifies_and_no_other_does() {
-    use base64::Engine as _;
-    let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
-        .unwrap();
+    let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAz\
+                  Zr1Z9CAow";
+    let secret = URL_SAFE_NO_PAD.decode(secret).unwrap();
     let key = TokenKey::hs256(&secret);
     let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4\
                    MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
@@ -45,9 +47,9 @@ fn a_tag_of_rfc_7515_verifies_and_no_other_does() {
 #[test]
 fn a_public_key_is_no_secret() {
     let public = TokenKey::public_of_jwk(PUBLIC.as_bytes()).unwrap();
-    let forger = TokenKey::hs256(&public);
+    let attacker = TokenKey::hs256(&public);
     let (forged, tag) = split(&sign_with_secret(&public));
-    assert!(forger.verifies(&forged, &tag), "the tag is what the trick needs");
+    assert!(attacker.verifies(&forged, &tag), "the tag is what the trick needs");
     assert!(!TokenKey::ed_dsa(&public).verifies(&forged, &tag));
 }
 
@@ -99,12 +101,10 @@ fn the_kid_of_a_published_key_is_its_rfc_7638_thumbprint() {
     // RFC 8037, appendix A.3.
     let named =
         r#"{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    use base64::Engine as _;
-    use sha2::Digest as _;
-    let kid = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(named));
+    let kid = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(named));
     assert_eq!(kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     let seed = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
-    let seed = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(seed).unwrap();
+    let seed = URL_SAFE_NO_PAD.decode(seed).unwrap();
     let seed = zeroize::Zeroizing::new(<[u8; 32]>::try_from(seed).unwrap());
     assert_eq!(answer_keys::PublicJwk::of(&seed).kid(), kid);
 }
@@ -137,10 +137,7 @@ fn an_answer_verifies_under_the_first_published_key() {
     let jwk = serde_json::to_vec(&keys.published()[0]).unwrap();
     let public = TokenKey::public_of_jwk(&jwk).unwrap();
     assert!(TokenKey::ed_dsa(&public).verifies(&message, &signature));
-    use base64::Engine as _;
-    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(message.split('.').next().unwrap())
-        .unwrap();
+    let header = URL_SAFE_NO_PAD.decode(message.split('.').next().unwrap()).unwrap();
     let header: Value = serde_json::from_slice(&header).unwrap();
     assert_eq!(header["alg"], "EdDSA");
     assert_eq!(header["kid"], keys.published()[0].kid());

@@ -43,7 +43,7 @@ pub(super) fn check(payload: &[u8], expected: &Expected<'_>) -> Result<Checked, 
     let members = Members::read(payload);
     let mut claims = members.ok_or_else(|| {
         let shape = "a JSON object, no name in it twice";
-        TokenFault::invalid("claims", shape.to_owned(), "something else".to_owned())
+        TokenFault::invalid("claims", shape, "something else")
     })?;
     same(&mut claims, "iss", expected.company.as_str())?;
     check_audience(&mut claims, expected.audiences)?;

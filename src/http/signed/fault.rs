@@ -35,7 +35,7 @@ pub struct TokenFault {
     /// What came, where something did.
     pub got: Option<String>,
     /// What a token of this caller's says, where there was none.
-    pub wanted: Option<Wanted>,
+    pub wanted: Option<Box<Wanted>>,
 }
 
 /// What the tokens of a caller say.
@@ -60,12 +60,13 @@ impl TokenFault {
             |alg| format!("{place} with a compact JWS, alg {alg}, kid {}", wanted.kid),
         );
         let (fault, claim) = (Fault::Missing, "jwt".to_owned());
-        Self { fault, claim, expected: how, got: None, wanted: Some(wanted) }
+        Self { fault, claim, expected: how, got: None, wanted: Some(Box::new(wanted)) }
     }
 
     /// Something is not as it must be.
-    pub fn invalid(claim: &str, expected: String, got: String) -> Self {
-        let (fault, got) = (Fault::Invalid, Some(shown(&got)));
+    pub fn invalid(claim: &str, expected: &str, got: &str) -> Self {
+        let (fault, got) = (Fault::Invalid, Some(shown(got)));
+        let expected = expected.to_owned();
         Self { fault, claim: shown(claim), expected, got, wanted: None }
     }
 

@@ -1,7 +1,7 @@
 //! Signed calls: what a token must say, and that it says it.
 //!
 //! ```text
-//! call -> find the token -> header: alg, kid -> signature -> claims: who, where, when, what -> once
+//! call -> token -> header: alg, kid -> signature -> claims: who, where, what, when -> once
 //! ```
 //!
 //! Nothing of a token is believed before its signature is right, but for its `kid`, which must be
@@ -117,10 +117,7 @@ pub(super) async fn check(
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
-    let wrong = || {
-        let expected = "the header Idempotency-Key in ASCII".to_owned();
-        TokenFault::invalid("idk", expected, "other bytes".to_owned())
-    };
+    let wrong = || TokenFault::invalid("idk", "the header Idempotency-Key in ASCII", "other bytes");
     let sent = request.headers().get(IDEMPOTENCY_KEY).map(HeaderValue::to_str);
     Ok(sent.transpose().map_err(|_| wrong())?)
 }

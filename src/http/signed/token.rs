@@ -33,26 +33,25 @@ pub(super) fn find<'a>(
 ) -> Result<Option<Cow<'a, str>>, TokenFault> {
     let mut sent = request.headers().get_all(header::AUTHORIZATION);
     let first = sent.next();
-    let invalid = |expected: &str, got: String| {
-        Err(TokenFault::invalid("Authorization", expected.to_owned(), got))
-    };
+    let invalid =
+        |expected: &str, got: &str| Err(TokenFault::invalid("Authorization", expected, got));
     match (first, carried) {
         (None, Carried::Json(body)) => Ok(in_body(body)),
         (None, Carried::Nothing | Carried::Stream) => Ok(None),
         (Some(_), Carried::Json(_)) => {
-            invalid("no such header: a call with a JSON body has its token there", "one".to_owned())
+            invalid("no such header: a call with a JSON body has its token there", "one")
         }
-        (Some(_), _) if sent.next().is_some() => invalid("one such header", "several".to_owned()),
+        (Some(_), _) if sent.next().is_some() => invalid("one such header", "several"),
         (Some(value), _) => {
             let words = value.to_str().ok().and_then(|text| text.split_once(' '));
             let token = words.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
             match token.map(|(_, token)| token.trim()) {
                 Some(token) if token.len() > HEADER_TOKEN_BYTES_MAX => {
                     let most = format!("a token of at most {HEADER_TOKEN_BYTES_MAX} bytes");
-                    invalid(&most, format!("{} bytes", token.len()))
+                    invalid(&most, &format!("{} bytes", token.len()))
                 }
                 Some(token) => Ok(Some(Cow::Borrowed(token))),
-                None => invalid("Bearer and a compact JWS", "something else".to_owned()),
+                None => invalid("Bearer and a compact JWS", "something else"),
             }
         }
     }
@@ -67,6 +66,8 @@ fn in_body(body: &[u8]) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         jwt: Cow<'a, str>,
     }
+    // A list would be read as a struct's fields in order.
+    body.trim_ascii_start().first().filter(|byte| **byte == b'{')?;
     serde_json::from_slice::<Signed<'_>>(body).ok().map(|signed| signed.jwt)
 }
 
@@ -87,8 +88,8 @@ impl<'a> Token<'a> {
             (!payload.contains('.')).then_some(Self { header, payload, signature, message })
         };
         parts().ok_or_else(|| {
-            let expected = "a compact JWS: header.claims.signature, each in base64url".to_owned();
-            TokenFault::invalid("jwt", expected, format!("{} parts", token.split('.').count()))
+            let expected = "a compact JWS: header.claims.signature, each in base64url";
+            TokenFault::invalid("jwt", expected, &format!("{} parts", token.split('.').count()))
         })
     }
 
@@ -103,7 +104,7 @@ impl<'a> Token<'a> {
             let alg = key.algorithm().name();
             let expected = format!("header.claims as sent, signed {alg} with the key of {key_id}");
             let got = if self.signature.is_empty() { "none" } else { "another signature" };
-            return Err(TokenFault::invalid("signature", expected, got.to_owned()));
+            return Err(TokenFault::invalid("signature", &expected, got));
         }
         decode("claims", self.payload)
     }
@@ -112,13 +113,13 @@ impl<'a> Token<'a> {
         if self.header.len() > TOKEN_HEADER_BYTES_MAX {
             let expected = format!("at most {TOKEN_HEADER_BYTES_MAX} bytes");
             let got = format!("{} bytes", self.header.len());
-            return Err(TokenFault::invalid("header", expected, got));
+            return Err(TokenFault::invalid("header", &expected, &got));
         }
         let json = decode("header", self.header)?;
         let members = Members::read(&json);
         let mut members = members.ok_or_else(|| {
-            let expected = "a JSON object, no name in it twice".to_owned();
-            TokenFault::invalid("header", expected, "something else".to_owned())
+            let expected = "a JSON object, no name in it twice";
+            TokenFault::invalid("header", expected, "something else")
         })?;
         let alg = key.algorithm().name();
         let sent = members.take("alg");
@@ -148,7 +149,7 @@ impl<'a> Token<'a> {
 /// A claim that is not what it must be, or not there.
 pub(super) fn wrong(claim: &str, expected: &str, got: Option<&str>) -> TokenFault {
     match got {
-        Some(got) => TokenFault::invalid(claim, expected.to_owned(), got.trim_matches('"').into()),
+        Some(got) => TokenFault::invalid(claim, expected, got.trim_matches('"')),
         None => TokenFault::absent(claim, expected.to_owned()),
     }
 }
@@ -157,9 +158,8 @@ pub(super) fn wrong(claim: &str, expected: &str, got: Option<&str>) -> TokenFaul
 fn decode(part: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, TokenFault> {
     // Room for all of it at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len().div_ceil(4) * 3));
-    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| {
-        let expected = "base64url without padding".to_owned();
-        TokenFault::invalid(part, expected, "something else".to_owned())
-    })?;
+    URL_SAFE_NO_PAD
+        .decode_vec(text, &mut bytes)
+        .map_err(|_| TokenFault::invalid(part, "base64url without padding", "something else"))?;
     Ok(bytes)
 }

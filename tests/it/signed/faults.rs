@@ -371,6 +371,8 @@ fn what_is_no_token_is_refused_and_what_is_missing_is_described() {
         "more",
     );
     assert_names(&post(&[], r#"{"jwt":1}"#), "token_missing", "jwt", "no text");
+    let listed = json!([right()]).to_string();
+    assert_names(&post(&[], &listed), "token_missing", "jwt", "a list");
     problem(&post(&[], "{"), 400, "malformed_json");
     let bearer = format!("Bearer {}", right());
     let body = registration().to_string();
