@@ -70,6 +70,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if let Err(error) = seen {
         return Err(malformed(&error));
     }
+    // A list would be read as the fields of a request in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(AccountError::field(".", "wrong_type", "expected an object").into());
+    }
     let mut typed = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut typed).map_err(|error| {
         let path = shown_path(&error.path().to_string());
