@@ -22,6 +22,7 @@ mod lookup;
 mod node;
 mod raw;
 mod report;
+mod sign;
 mod start;
 mod writes;
 

@@ -151,7 +151,7 @@ pub(super) fn used_tokens(
     first_life: bool,
     now: u64,
 ) -> Result<UsedTokens, AppError> {
-    let max = config.http.tokens_remembered;
+    let max = config.http.signed_calls_remembered;
     let start = Start { now, boot: boot_id(), first_life, max };
     let opened = UsedTokens::open(Arc::new(Disk), deployment.folder().join(TOKENS_FOLDER), start);
     opened.map_err(AppError::system("open the folder of used tokens"))

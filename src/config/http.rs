@@ -27,7 +27,7 @@ pub struct HttpConfig {
     /// How long an idle connection is kept, in seconds, 1 to 3600.
     pub keep_alive_s: u64,
     /// Signed tokens remembered until they end, 1000 to 100 000 000.
-    pub tokens_remembered: usize,
+    pub signed_calls_remembered: usize,
     /// How long calls under way may take at shutdown, in seconds, 1 to 600.
     pub shutdown_s: u64,
 }
@@ -39,8 +39,8 @@ impl HttpConfig {
         review.within("http.body_limit_kib", self.body_limit_kib, &(4..=1024), "KiB");
         review.within("http.client_request_s", self.client_request_s, &(1..=300), "seconds");
         review.within("http.keep_alive_s", self.keep_alive_s, &(1..=3600), "seconds");
-        let tokens = self.tokens_remembered;
-        review.within("http.tokens_remembered", tokens, &(1000..=100_000_000), "tokens");
+        let tokens = self.signed_calls_remembered;
+        review.within("http.signed_calls_remembered", tokens, &(1000..=100_000_000), "tokens");
         review.within("http.shutdown_s", self.shutdown_s, &(1..=600), "seconds");
         self.validate_listeners(review);
     }

@@ -42,6 +42,12 @@ pub enum ApiError {
     /// The call's token was used before.
     #[error("a call with this jti was made before; every call has a jti of its own")]
     ReplayedRequest,
+    /// So many signed calls were made that no more can be remembered.
+    #[error("no more signed calls can be remembered now; sign anew in {retry_after_s} s")]
+    TokensFull {
+        /// Seconds until there is room.
+        retry_after_s: u64,
+    },
     /// The call's token may have been used in an earlier life of the node.
     #[error("this node has just started; tokens issued in {retry_after_s} s or later are taken")]
     TokensUnknown {
@@ -153,6 +159,7 @@ impl ApiError {
             }
             Self::Token(fault) => token_kind(fault.fault),
             Self::ReplayedRequest => (StatusCode::CONFLICT, "replayed_request"),
+            Self::TokensFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::TokensUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -209,7 +216,9 @@ impl ApiError {
             Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_)) => {
                 Some(RETRY_AFTER_S)
             }
-            Self::TokensUnknown { retry_after_s } => Some(*retry_after_s),
+            Self::TokensFull { retry_after_s } | Self::TokensUnknown { retry_after_s } => {
+                Some(*retry_after_s)
+            }
             _ => None,
         }
     }

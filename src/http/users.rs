@@ -18,6 +18,7 @@ use crate::events::command::Outcome;
 use crate::events::ids::{Country, UserId};
 
 use super::api::Api;
+use super::body;
 use super::call::{Call, Company};
 use super::error::ApiError;
 use super::replicate::{Replicate, Replication};
@@ -45,7 +46,7 @@ pub(super) struct RegisterBody {
     phone_verified: bool,
     password: Option<GivenPassword>,
     legacy_hash: Option<GivenHash>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
     #[serde(rename = "replicate")]
     _replicate: Option<Replicate>,
@@ -124,6 +125,7 @@ fn etag_of(value: &HeaderValue) -> Option<Seen> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatchBody {
+    #[serde(deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
     if_revision: Option<String>,
     #[serde(rename = "replicate")]

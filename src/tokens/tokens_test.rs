@@ -182,20 +182,21 @@ fn a_folder_that_is_missing_or_unreadable_is_as_after_a_loss_of_power() {
 fn at_the_bound_nothing_is_forgotten_early_and_companies_leave_each_other_room() {
     let folder = tempfile::tempdir().unwrap();
     let used = open(folder.path(), start(NOW, BOOT, true, 10));
+    let full = Spent::Full { until: NOW + LIFETIME_MS + LEEWAY_MS + 10_000 };
     for number in 0..5 {
         assert_eq!(used.spend(&token(number, NOW), NOW), Spent::Now);
     }
-    assert_eq!(used.spend(&token(5, NOW), NOW), Spent::Full, "half of the room is the others'");
+    assert_eq!(used.spend(&token(5, NOW), NOW), full, "half of the room is the others'");
     let other = |number| Token { company: "other".parse().unwrap(), ..token(number, NOW) };
     for number in 10..15 {
         assert_eq!(used.spend(&other(number), NOW), Spent::Now);
     }
-    assert_eq!(used.spend(&other(15), NOW), Spent::Full);
+    assert_eq!(used.spend(&other(15), NOW), full);
     let last = NOW + LIFETIME_MS + LEEWAY_MS - 1;
     for number in 0..5 {
         assert_eq!(used.spend(&token(number, NOW), last), Spent::Before);
     }
-    assert_eq!(used.spend(&token(5, last), last), Spent::Full);
+    assert_eq!(used.spend(&token(5, last), last), full);
     let over = NOW + LIFETIME_MS + LEEWAY_MS + 10_000;
     assert_eq!(used.spend(&token(5, over), over), Spent::Now);
     assert_eq!(used.len(), 1);

@@ -36,7 +36,10 @@ pub enum Spent {
     /// It was used before.
     Before,
     /// So many tokens are in use that no more can be remembered, in all or of this company.
-    Full,
+    Full {
+        /// When the next ones are forgotten, in Unix milliseconds.
+        until: u64,
+    },
     /// It may have been used in an earlier life of the node, of which nothing is known. Tokens
     /// issued after this, in Unix milliseconds, are taken.
     Unknown {
@@ -60,6 +63,11 @@ pub struct Start {
     pub first_life: bool,
     /// Most tokens that are remembered.
     pub max: usize,
+}
+
+/// When a span is over.
+const fn over(span: u64) -> u64 {
+    span.saturating_add(1).saturating_mul(SPAN_MS)
 }
 
 /// The used tokens of a node.
@@ -157,7 +165,8 @@ impl Inner {
         // One company leaves room for the others.
         let of_company = self.of_company.get(&token.company).copied().unwrap_or_default();
         if self.total >= max || of_company >= max.div_ceil(2) {
-            return Spent::Full;
+            let first = self.spans.first_key_value().map_or(now / SPAN_MS, |(span, _)| *span);
+            return Spent::Full { until: over(first) };
         }
         if self.keep(token).is_err() && !self.go_on_in_memory(token) {
             return Spent::NotKept;
@@ -193,7 +202,6 @@ impl Inner {
 
     /// Forgets the spans that are over.
     fn forget(&mut self, now: u64) {
-        let over = |number: u64| number.saturating_add(1).saturating_mul(SPAN_MS);
         let first = self.spans.first_key_value().map(|(number, _)| *number);
         if first.is_none_or(|number| over(number) > now) {
             return;

@@ -50,6 +50,15 @@ pub(super) enum Carried {
     Stream,
 }
 
+impl Carried {
+    fn into_body(self) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Json(body) => body,
+            Self::Nothing | Self::Stream => Zeroizing::default(),
+        }
+    }
+}
+
 /// What a token said of a call, beside what is asked.
 #[derive(Debug, Clone)]
 pub struct Verified {
@@ -84,15 +93,12 @@ pub(super) async fn check(
     let found = match token::find(request, &carried)? {
         Some(found) => found,
         None if recognised.signing == Signing::Optional => {
-            return Ok((
-                None,
-                if let Carried::Json(body) = carried { body } else { <_>::default() },
-            ));
+            return Ok((None, carried.into_body()));
         }
         None => {
             // A body that is no JSON is that before anything else.
             if let Carried::Json(body) = &carried {
-                body::parse::<serde::de::IgnoredAny>(body)?;
+                body::check_form(body)?;
             }
             return Err(missing(api, recognised, &carried));
         }
@@ -143,14 +149,14 @@ fn once(
     verified: &Verified,
     ends: u64,
 ) -> Result<(), ApiError> {
+    let seconds_until = |time: u64| time.saturating_sub(verified.checked).div_ceil(1000).max(1);
     match accounts.spend(&recognised.caller, &verified.jti, (verified.issued, ends)) {
         Spent::Now => Ok(()),
         Spent::Before => Err(ApiError::ReplayedRequest),
-        Spent::Full => Err(Unavailable::Overloaded.into()),
+        Spent::Full { until } => Err(ApiError::TokensFull { retry_after_s: seconds_until(until) }),
         Spent::NotKept => Err(Unavailable::Storage.into()),
         Spent::Unknown { until } => {
-            let wait_ms = until.saturating_add(1000).saturating_sub(verified.checked);
-            Err(ApiError::TokensUnknown { retry_after_s: wait_ms.div_ceil(1000).max(1) })
+            Err(ApiError::TokensUnknown { retry_after_s: seconds_until(until + 1000) })
         }
         Spent::Forgotten => Err(TokenFault::forgotten(ends.saturating_sub(LEEWAY_MS)).into()),
     }

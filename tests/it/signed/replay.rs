@@ -140,7 +140,7 @@ fn after_a_loss_of_power_older_tokens_are_refused_until_they_would_have_ended() 
 
 #[test]
 fn at_the_bound_signed_calls_are_refused_and_none_is_taken_twice() {
-    let node = Node::started(&[("http.tokens_remembered", "1000")]);
+    let node = Node::started(&[("http.signed_calls_remembered", "1000")]);
     let (signer, other) = (Signer::hs256(&node, "shop"), Signer::hs256(&node, "other"));
     let first = token(&signer, &Value::Null);
     whoami(&signer, &first).done(200);
@@ -149,6 +149,8 @@ fn at_the_bound_signed_calls_are_refused_and_none_is_taken_twice() {
         (answer.status != 200).then_some(answer)
     });
     problem(&full, 503, "overloaded");
+    let wait: i64 = full.header("retry-after").unwrap().parse().unwrap();
+    assert!((60..=100).contains(&wait), "the first token ends then: {wait}");
     problem(&whoami(&signer, &first), 409, "replayed_request");
     whoami(&other, &token(&other, &Value::Null)).done(200);
 }
