@@ -8,15 +8,15 @@ use serde_json::Value;
 use crate::actors::Unavailable;
 use crate::crypto::secret::{self, Password};
 use crate::events::account::Seen;
-use crate::events::command::{Command, Outcome, Rejection, SetPassword};
+use crate::events::command::{Command, Outcome, Proof, Rejection, SetPassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 
-use super::Accounts;
 use super::caller::Caller;
 use super::error::AccountError;
 use super::legacy::GivenHash;
 use super::register::{read_fields, with_rivals};
+use super::{Accounts, Loaded};
 
 impl Accounts {
     /// Writes profile fields; null removes one.
@@ -47,17 +47,13 @@ impl Accounts {
         caller.require(Scope::Write)?;
         secret::check_new(&password)?;
         let loaded = self.load(user).await?;
-        let started = self.parts.clock.monotonic();
         let proof = match current {
-            Some(current) => match self.prove(caller, &loaded, current).await {
-                Err(AccountError::InvalidCredentials) => {
-                    self.wait_for_tick(started).await;
-                    return Err(AccountError::InvalidCredentials);
-                }
-                proved => Some(proved?),
-            },
+            Some(current) => Some(self.prove_in_time(caller, &loaded, current).await?),
             None => None,
         };
+        if proof.is_none() {
+            caller.require_policy(Policy::Password, &loaded)?;
+        }
         let hash = self.hash(caller, password).await?;
         let keys = self.parts.vault.keys_of(user).await?;
         let secret = self.seal_secret(user, &keys, &hash)?;
@@ -68,6 +64,21 @@ impl Accounts {
             }
             answered => Ok(answered?.1),
         }
+    }
+
+    /// Verifies the current password. A wrong one is answered as a failed login is.
+    async fn prove_in_time(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        current: Password,
+    ) -> Result<Proof, AccountError> {
+        let started = self.parts.clock.monotonic();
+        let proved = self.prove(caller, loaded, current).await;
+        if matches!(proved, Err(AccountError::InvalidCredentials)) {
+            self.wait_for_tick(started).await;
+        }
+        proved
     }
 
     /// Adds a company's hash of the user's password.
@@ -103,7 +114,7 @@ impl Accounts {
         }
         let accounts = Arc::clone(self);
         // As with a registration, a caller that hangs up does not free the identity too early.
-        let running = tokio::spawn(async move {
+        let running = super::by_itself(async move {
             let identity = accounts.reader().read(kind, &typed, country)?;
             let loaded = accounts.load(user).await?;
             let keys = accounts.parts.vault.keys_of(user).await?;

@@ -77,6 +77,9 @@ pub enum AccountError {
     /// Nothing with this name is here.
     #[error("{0} not found")]
     NotFound(&'static str),
+    /// A call came with an idempotency key that another call was carried out with.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyKeyReused,
     /// A list's cursor was not given out.
     #[error("the cursor was not given out by this list")]
     InvalidCursor,

@@ -13,7 +13,7 @@ use crate::events::account::{self, Seen};
 use crate::events::cell::Mark;
 use crate::events::command::{self, Command, UpgradePassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 use crate::events::stamp::EventRef;
 
 use super::caller::Caller;
@@ -75,7 +75,7 @@ impl Accounts {
         caller.require_country(login.country)?;
         let started = self.parts.clock.monotonic();
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move { accounts.do_login(&caller, login).await });
+        let running = super::by_itself(async move { accounts.do_login(&caller, login).await });
         let answered = running.await;
         let answered =
             answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();
@@ -94,34 +94,53 @@ impl Accounts {
     }
 
     async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
-        let loaded = match self.find_account(caller, &login).await {
-            Ok(loaded) => loaded,
-            Err(AccountError::UserNotFound | AccountError::UserErased) => {
-                return Err(AccountError::InvalidCredentials);
-            }
-            Err(error) => return Err(error),
-        };
         let own = Slot { company: caller.company, country: login.country };
-        let (matched, upgrade) = self.verify(caller, &loaded, login.password, Some(own)).await?;
+        let mut found = Err(AccountError::InvalidCredentials);
+        for user in self.whom(caller, &login).await? {
+            found = self.try_account(caller, user, login.password.clone(), own).await;
+            if !matches!(found, Err(AccountError::InvalidCredentials)) {
+                break;
+            }
+        }
+        let (loaded, matched, upgrade) = found?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
         }
         let changed = self.record_login(caller, &loaded, matched, upgrade).await;
         let loaded = if changed.any() { self.load(loaded.requested).await? } else { loaded };
-        let whole = login.known != Some(loaded.account().seen());
+        let known = login.known == Some(loaded.account().seen());
+        let whole = !known && caller.may(Policy::Read, &loaded);
         Ok(LoginView { user: self.view(&loaded, whole).await?, upgraded: changed.upgraded })
     }
 
-    async fn find_account(&self, caller: &Caller, login: &Login) -> Result<Loaded, AccountError> {
-        let user = match &login.who {
-            Who::User(user) => *user,
+    /// The users whose password it may be, in the order they are tried.
+    async fn whom(&self, caller: &Caller, login: &Login) -> Result<Vec<UserId>, AccountError> {
+        match &login.who {
+            Who::User(user) => Ok(vec![*user]),
             Who::Identity(kind, typed) => {
                 let identity = self.reader().read(*kind, typed, Some(login.country))?;
                 let claimants = self.parts.house.find(identity.index, caller.company).await?;
-                account::meant(&claimants).ok_or(AccountError::UserNotFound)?.user
+                Ok(account::tried(&claimants).into_iter().map(|it| it.user).collect())
             }
+        }
+    }
+
+    /// Tries a password at one account. One that is not there has none.
+    async fn try_account(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        password: Password,
+        own: Slot,
+    ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
+        let loaded = match self.load(user).await {
+            Err(AccountError::UserNotFound | AccountError::UserErased) => {
+                return Err(AccountError::InvalidCredentials);
+            }
+            loaded => loaded?,
         };
-        self.load(user).await
+        let (matched, upgrade) = self.verify(caller, &loaded, password, Some(own)).await?;
+        Ok((loaded, matched, upgrade))
     }
 
     /// Tries a password against the credentials that count, and makes a new hash of it where the

@@ -24,6 +24,10 @@ const SIGNED: Media = (JWT, "application", "jwt");
 /// Refuses a call whose `Accept` names nothing that the resource could answer. Without the header
 /// everything is taken.
 pub fn check(request: &ServiceRequest) -> Result<(), ApiError> {
+    #[cfg(feature = "docs-page")]
+    if super::docs_page::has(request.path()) {
+        return Ok(());
+    }
     let (offered, named): (&[Media], _) = match request.path() {
         METRICS => (&[TEXT], "text/plain"),
         path if path.starts_with(SIGNED_BELOW) => {

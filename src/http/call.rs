@@ -25,6 +25,7 @@ use super::body;
 use super::caller::recognise;
 use super::error::ApiError;
 use super::frame::RequestId;
+use super::idempotency;
 use super::signed::{self, Carried};
 
 /// A call without a body, by this company.
@@ -130,10 +131,15 @@ async fn admit(request: &HttpRequest, body: Body) -> Result<Admitted, ApiError> 
     };
     let (verified, asked) = signed::check(request, api, &recognised, carried).await?;
     let digest = verified.as_ref().and_then(|token| token.body_digest);
+    let claimed = verified.as_ref().and_then(|token| token.idempotency_key.clone());
     if let Some(verified) = verified {
         request.extensions_mut().insert(verified);
     }
     let mut caller = recognised.caller;
     caller.cause.request = api.accounts.request_digest(&RequestId::of(request).0);
+    if let Some(key) = idempotency::key_of(request, claimed.as_deref())? {
+        let digest = idempotency::request_digest(request, &asked)?;
+        caller.idempotency = Some(api.accounts.idempotency(caller.company, key, &digest));
+    }
     Ok(Admitted { caller, asked, digest })
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::Password;
 use crate::accounts::error::AccountError;
+use crate::accounts::given::given;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
 use crate::accounts::view::UserView;
@@ -38,17 +39,21 @@ impl From<GivenPassword> for Password {
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterBody {
     country: Country,
+    #[serde(default, deserialize_with = "given")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     phone: Option<String>,
     #[serde(default)]
     email_verified: bool,
     #[serde(default)]
     phone_verified: bool,
+    #[serde(default, deserialize_with = "given")]
     password: Option<GivenPassword>,
+    #[serde(default, deserialize_with = "given")]
     legacy_hash: Option<GivenHash>,
     #[serde(default, deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -84,8 +89,11 @@ pub(super) async fn register(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LookupBody {
+    #[serde(default, deserialize_with = "given")]
     country: Option<Country>,
+    #[serde(default, deserialize_with = "given")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     phone: Option<String>,
 }
 
@@ -127,8 +135,9 @@ fn etag_of(value: &HeaderValue) -> Option<Seen> {
 pub(super) struct PatchBody {
     #[serde(deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "given")]
     if_revision: Option<String>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -168,8 +177,9 @@ pub(super) async fn patch(
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordBody {
     password: GivenPassword,
+    #[serde(default, deserialize_with = "given")]
     current_password: Option<GivenPassword>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -188,10 +198,13 @@ pub(super) async fn password(
 #[serde(deny_unknown_fields)]
 pub(super) struct LegacyHashBody {
     hash: Zeroizing<String>,
+    #[serde(default, deserialize_with = "given")]
     salt: Option<Zeroizing<String>>,
+    #[serde(default, deserialize_with = "given")]
     profile: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     changed_at: Option<String>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -212,7 +225,7 @@ pub(super) async fn legacy_hash(
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusBody {
     status: StatusWord,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 

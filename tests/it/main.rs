@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod commands;
 mod history_tools;
 mod leak;
 mod log_faults;
@@ -15,18 +16,27 @@ mod node;
 mod problem;
 mod schema;
 
+mod attacks;
 mod bad_input;
 mod canary;
 mod clock;
+mod compose;
 mod contract;
+mod conventions;
 mod demo;
 mod denied;
 mod disk;
 mod docs;
+mod docs_page;
 mod hashes;
 mod kill;
+mod loglines;
+mod openapi;
+mod operators;
 mod races;
 mod readme;
+mod repeats;
+mod rights;
 mod signed;
 mod tidy;
 mod values;

@@ -21,6 +21,7 @@ mod members;
 mod token;
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use zeroize::Zeroizing;
 
@@ -36,9 +37,7 @@ use super::answer::Asker;
 use super::api::Api;
 use super::body;
 use super::error::ApiError;
-
-/// The header of an idempotency key.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+use super::idempotency::IDEMPOTENCY_KEY;
 
 /// What a call carries beside its head.
 pub(super) enum Carried {
@@ -122,9 +121,13 @@ pub(super) async fn check(
     Ok((Some(verified), asked))
 }
 
+/// Other methods than POST have none, whatever their headers say.
 fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
     let wrong = || TokenFault::invalid("idk", "the header Idempotency-Key in ASCII", "other bytes");
-    let sent = request.headers().get(IDEMPOTENCY_KEY).map(HeaderValue::to_str);
+    let sent = request.headers().get(&IDEMPOTENCY_KEY).map(HeaderValue::to_str);
     Ok(sent.transpose().map_err(|_| wrong())?)
 }
 
