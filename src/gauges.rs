@@ -11,18 +11,26 @@ use crate::accounts::Accounts;
 use crate::actors::Unavailable;
 use crate::clock::NodeClock;
 use crate::log::{Log, LogStatus};
+use crate::tls::Tls;
 
 /// What is looked at.
 pub struct Gauges {
     log: Arc<Log>,
     clock: NodeClock,
     accounts: Arc<Accounts>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Gauges {
     /// Gauges of these parts.
     pub const fn new(log: Arc<Log>, clock: NodeClock, accounts: Arc<Accounts>) -> Self {
-        Self { log, clock, accounts }
+        Self { log, clock, accounts, tls: None }
+    }
+
+    /// Looks at the certificate too, where one is served.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Looks every so often until the task is dropped. An actor that does not answer is looked at
@@ -33,6 +41,7 @@ impl Gauges {
             ticks.tick().await;
             self.look_at_log();
             self.look_at_pool();
+            self.look_at_certificate();
             if let Err(error) = self.look_at_actors().await {
                 tracing::debug!(%error, "not every actor could be looked at");
             }
@@ -59,6 +68,15 @@ impl Gauges {
         gauge!("jcas_hash_pool_running").set(float(pool.running));
         gauge!("jcas_hash_pool_done").set(float(pool.done));
         gauge!("jcas_hash_pool_rejected").set(float(pool.rejected));
+    }
+
+    fn look_at_certificate(&self) {
+        let Some(tls) = &self.tls else { return };
+        let tls = tls.snapshot();
+        let left = (tls.expires_in_ms / 1000).clamp(i32::MIN.into(), i32::MAX.into());
+        let left = i32::try_from(left).unwrap_or_default();
+        gauge!("jcas_tls_certificate_expires_seconds").set(f64::from(left));
+        gauge!("jcas_tls_files_refused").set(if tls.refused.is_some() { 1.0 } else { 0.0 });
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {

@@ -10,6 +10,7 @@ use crate::events::state_hash::StateHasher;
 use crate::http::api::{Health, HealthCheck, HealthReport, Operations, StateReport};
 use crate::log::{Log, LogStatus};
 use crate::state::store::Store;
+use crate::tls::{Tls, TlsSnapshot};
 
 /// A wall clock further behind the node's than this shows in the report, in milliseconds.
 const CLOCK_BEHIND_MAX_MS: u64 = 10_000;
@@ -24,6 +25,19 @@ pub struct NodeHealth {
     pub clock: NodeClock,
     /// The use cases.
     pub accounts: Arc<Accounts>,
+    /// The certificate, where one is served.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// How the certificate is.
+fn tls_state(tls: &Tls) -> String {
+    match tls.snapshot() {
+        TlsSnapshot { refused: Some(why), .. } => {
+            format!("the files are not taken, the certificate before is served: {why}")
+        }
+        TlsSnapshot { expires_in_ms, .. } if expires_in_ms <= 0 => "expired".to_owned(),
+        _ => "ok".to_owned(),
+    }
 }
 
 impl Health for NodeHealth {
@@ -47,11 +61,13 @@ impl Health for NodeHealth {
         } else {
             format!("overloaded: {} logins wait, some are refused", pool.queued)
         };
-        let checks = vec![
+        let mut checks = vec![
             HealthCheck { name: "log", state: log_state },
             HealthCheck { name: "clock", state: clock_state },
             HealthCheck { name: "hash_pool", state: pool_state },
         ];
+        let tls = self.tls.as_deref().map(tls_state);
+        checks.extend(tls.map(|state| HealthCheck { name: "tls", state }));
         let status = match (serving, checks.iter().all(|check| check.state == "ok")) {
             (true, true) => "ready",
             (true, false) => "degraded",

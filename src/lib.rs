@@ -17,6 +17,7 @@
 //! | [`config`] | settings |
 //! | [`actors`] | who owns what: shards, the directory, the registry |
 //! | [`accounts`] | the use cases: register, log in, change |
+//! | [`tls`] | the certificate that companies are served with |
 //! | [`http`] | the face that companies and operators see |
 //! | [`health`] [`gauges`] | how a node is, for probes and for /metrics |
 //! | [`app`] | puts a node together, runs it, stops it |
@@ -42,6 +43,8 @@ pub mod config;
 pub mod actors;
 
 pub mod accounts;
+
+pub mod tls;
 
 pub mod http;
 

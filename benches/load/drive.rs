@@ -47,6 +47,8 @@ pub struct Drive<'a> {
     pub rate: Option<f64>,
     /// The status every answer must have.
     pub status: u16,
+    /// Another status that answers may have, counted apart.
+    pub refusal: Option<u16>,
     /// At most so many requests.
     pub limit: u64,
 }
@@ -59,6 +61,8 @@ pub struct Driven {
     pub seconds: f64,
     /// Latencies in microseconds.
     latency: Histogram<u64>,
+    /// Those of refusals.
+    pub refused: Histogram<u64>,
 }
 
 impl Driven {
@@ -66,6 +70,14 @@ impl Driven {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn rate(&self) -> f64 {
         self.answered as f64 / self.seconds
+    }
+
+    /// Adds what came of another drive.
+    pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.answered += other.answered;
+        self.seconds += other.seconds;
+        self.latency.add(&other.latency)?;
+        Ok(self.refused.add(&other.refused)?)
     }
 
     /// A quantile of the latency, in milliseconds.
@@ -80,10 +92,12 @@ struct Shared {
     start: Instant,
     end: Instant,
     status: u16,
+    refusal: Option<u16>,
     limit: u64,
     next: RefCell<u64>,
     due: Option<(f64, Arc<Semaphore>)>,
     latency: RefCell<Histogram<u64>>,
+    refused: RefCell<Histogram<u64>>,
 }
 
 impl Shared {
@@ -126,10 +140,12 @@ async fn connected(drive: &Drive<'_>, calls: Rc<Calls>) -> anyhow::Result<Driven
         start,
         end: start + drive.lasting,
         status: drive.status,
+        refusal: drive.refusal,
         limit: drive.limit.min(due_at_all),
         next: RefCell::new(0),
         due,
         latency: RefCell::new(Histogram::new(3)?),
+        refused: RefCell::new(Histogram::new(3)?),
     });
     let running = connections.into_iter().map(|connection| {
         let (shared, calls) = (Rc::clone(&shared), Rc::clone(&calls));
@@ -143,11 +159,11 @@ async fn connected(drive: &Drive<'_>, calls: Rc<Calls>) -> anyhow::Result<Driven
         pacer.end();
     }
     let shared = Rc::into_inner(shared).context("a client is still running")?;
-    let latency = shared.latency.into_inner();
+    let (latency, refused) = (shared.latency.into_inner(), shared.refused.into_inner());
     if latency.is_empty() {
         bail!("nothing was answered");
     }
-    Ok(Driven { answered: latency.len(), seconds, latency })
+    Ok(Driven { answered: latency.len(), seconds, latency, refused })
 }
 
 async fn client(
@@ -158,11 +174,16 @@ async fn client(
     while let Some((number, due)) = shared.next().await {
         let request = (calls.make)(number);
         let reply = connection.send(&request).await?;
-        if reply.status != shared.status {
+        let is_refused = shared.refusal == Some(reply.status);
+        if reply.status != shared.status && !is_refused {
             bail!("answered {}: {}", reply.status, String::from_utf8_lossy(reply.body));
         }
-        (calls.took)(number, reply.body);
         let took = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if is_refused {
+            shared.refused.borrow_mut().record(took.max(1))?;
+            continue;
+        }
+        (calls.took)(number, reply.body);
         shared.latency.borrow_mut().record(took.max(1))?;
     }
     Ok(())

@@ -56,7 +56,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn read(options: &Options, address: &str, calls: Calls) -> anyhow::Result<Driven> {
     let lasting = Duration::from_secs(options.seconds);
     let (clients, limit) = (options.clients, u64::MAX);
-    drive(&Drive { address, clients, lasting, rate: None, status: 200, limit }, calls)
+    drive(
+        &Drive { address, clients, lasting, rate: None, status: 200, refusal: None, limit },
+        calls,
+    )
 }
 
 fn lookups(made: &Made) -> Calls {

@@ -5,7 +5,7 @@
 //! | `http` `drive` | a light client, many connections, closed and open loop |
 //! | `node` | the program in a folder of its own, and its users |
 //! | `bare` `raw` | what the web framework and the disk can do at best |
-//! | `writes` `start` `lookup` `log` | one measurement each |
+//! | `writes` `start` `lookup` `overload` `log` | one measurement each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,
@@ -20,6 +20,7 @@ mod http;
 mod log;
 mod lookup;
 mod node;
+mod overload;
 mod raw;
 mod report;
 mod sign;
@@ -49,6 +50,8 @@ enum What {
     Start(Options),
     /// Look-ups and reads over HTTP, beside the framework's limit.
     Lookup(Options),
+    /// Logins of a company while another sends ten times what the node can do.
+    Overload(Options),
     /// The log by itself: appends beside the disk's limit, and folding.
     Log(Options),
     /// Serve the bare handler (started by the other measurements).
@@ -94,6 +97,7 @@ fn main() -> anyhow::Result<()> {
         What::Writes(options) => writes::run(&options),
         What::Start(options) => start::run(&options),
         What::Lookup(options) => lookup::run(&options),
+        What::Overload(options) => overload::run(&options),
         What::Log(options) => log::run(&options),
         What::Bare => bare::serve(),
     }

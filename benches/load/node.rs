@@ -40,6 +40,15 @@ pub struct Made {
 impl Node {
     /// Starts the program on a data folder and waits until it is ready.
     pub fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, data, &[])
+    }
+
+    /// As [`Self::start`], with settings by the names of their variables.
+    pub fn start_with(
+        program: &Path,
+        data: &Path,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let output = data.with_extension("output");
         let written = std::fs::File::create(&output)?;
         let began = Instant::now();
@@ -48,6 +57,7 @@ impl Node {
         command.env("NO_COLOR", "1").env("JCAS__NODE__DATA_DIR", data);
         command.env("JCAS__HTTP__LISTEN", "127.0.0.1:0");
         command.env("JCAS__HTTP__OPERATOR_LISTEN", "127.0.0.1:0");
+        command.envs(settings.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(written);
         let mut child = command.spawn().context("cannot start jcas")?;
         loop {
@@ -128,19 +138,25 @@ impl Node {
         Ok(answer)
     }
 
+    /// Makes a company that need not sign. Returns its API key.
+    pub fn plain_company(&self, id: &str) -> anyhow::Result<String> {
+        let body = json!({ "countries": ["NG"], "signing": "optional" });
+        self.operate("PUT", &format!("/operator/companies/{id}"), Some(&body))?;
+        let body = json!({ "scopes": ["login", "read", "write"] });
+        let keys = format!("/operator/companies/{id}/keys");
+        text(&self.operate("POST", &keys, Some(&body))?, "api_key").context("no API key")
+    }
+
     /// Makes a company whose old hashes are salted SHA-256. Returns its API key.
     fn company(&self) -> anyhow::Result<String> {
-        let body = json!({ "countries": ["NG"], "signing": "optional" });
-        self.operate("PUT", "/operator/companies/bench", Some(&body))?;
+        let key = self.plain_company("bench")?;
         let profile = json!({
             "scheme": "digest", "digest": "sha256", "encoding": "hex",
             "salt_position": "prefix", "salt_encoding": "utf8", "rounds": 1,
         });
         let path = "/operator/companies/bench/hash-profiles/NG/default";
         self.operate("PUT", path, Some(&profile))?;
-        let body = json!({ "scopes": ["login", "read", "write"] });
-        let issued = self.operate("POST", "/operator/companies/bench/keys", Some(&body))?;
-        text(&issued, "api_key").context("no API key")
+        Ok(key)
     }
 }
 
@@ -240,7 +256,7 @@ pub fn register(
     let calls = Calls { make: Box::new(make), took: Box::new(took) };
     let (address, lasting) = (node.address.as_str(), Duration::from_hours(1));
     let limit = u64::try_from(users)?;
-    let all = Drive { address, clients, lasting, rate: None, status: 201, limit };
+    let all = Drive { address, clients, lasting, rate: None, status: 201, refusal: None, limit };
     let driven = drive(&all, calls)?;
     let ids = Rc::into_inner(ids).context("a client is still running")?.into_inner();
     if ids.iter().any(String::is_empty) {

@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 fn closed_loop(address: &str, clients: usize) -> Drive<'_> {
     let lasting = Duration::from_hours(1);
-    Drive { address, clients, lasting, rate: None, status: 200, limit: u64::MAX }
+    Drive { address, clients, lasting, rate: None, status: 200, refusal: None, limit: u64::MAX }
 }
 
 /// Writes for a while, from the write with a number on.

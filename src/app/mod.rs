@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use actix_web::dev::ServerHandle;
+use actix_server::ServerHandle;
 use actix_web::web;
 use tokio::sync::watch;
 
@@ -39,6 +39,7 @@ use crate::gauges::Gauges;
 use crate::health::NodeHealth;
 use crate::log::{LogError, LogWriter};
 use crate::state::error::StateError;
+use crate::tls::TlsError;
 
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
@@ -61,6 +62,9 @@ pub enum AppError {
     /// The deployment's files are not as they must be.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    /// The certificate cannot be served.
+    #[error("TLS: {}", .0.chain())]
+    Tls(#[from] TlsError),
     /// The log is not as it must be.
     #[error("the log does not open")]
     Log(#[from] LogError),
@@ -107,6 +111,8 @@ impl AppError {
 pub struct Node {
     /// Where companies call.
     pub company_address: SocketAddr,
+    /// Whether they call over TLS.
+    pub is_tls: bool,
     /// Where operators call.
     pub operator_address: SocketAddr,
     /// The use cases, for what runs in the same process.
@@ -211,17 +217,28 @@ impl Node {
             store: recovered.store,
             clock,
             accounts: Arc::clone(&accounts),
+            tls: listeners.tls.clone(),
         });
+        if let Some(tls) = &listeners.tls {
+            if tls.snapshot().expires_in_ms <= 0 {
+                tracing::error!("the certificate has expired: callers that check will refuse it");
+            }
+            let every = Duration::from_secs(config.http.tls.reload_s);
+            actix::spawn(Arc::clone(tls).watch(every));
+        }
         if metrics.is_some() {
             let gauges =
-                Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts));
+                Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
+                    .with_tls(listeners.tls.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
         let api = make_api(config, &deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
-        let servers = serve(config, web::Data::new(api), listeners)?;
+        let is_tls = listeners.tls.is_some();
+        let servers = serve(config, &web::Data::new(api), listeners)?;
         Ok(Self {
             company_address,
+            is_tls,
             operator_address,
             accounts,
             deployment,
@@ -232,6 +249,12 @@ impl Node {
             arbiters,
             _lock: data_lock,
         })
+    }
+
+    /// Where companies call, as they write it.
+    pub fn company_url(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.company_address)
     }
 
     /// Stops: calls under way are finished, a last checkpoint is taken, the log is closed.

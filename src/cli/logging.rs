@@ -10,7 +10,7 @@ use super::out;
 pub fn start(config: &LoggingConfig) {
     let level = config.level.as_str();
     // The framework calls it an error when a stranger sends no request: that would fill the disk.
-    let filter = EnvFilter::new(format!("warn,actix_http::h1=off,jcas={level}"));
+    let filter = EnvFilter::new(format!("warn,actix_http=off,jcas={level}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if config.format == LogFormat::Json {
         out::json_lines();

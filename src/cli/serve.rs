@@ -53,7 +53,8 @@ fn announce(node: &Node, format: LogFormat) {
     let description = node.deployment.description();
     let (deployment, version) = (&description.deployment.name, env!("CARGO_PKG_VERSION"));
     let (region, name) = (&description.region, &description.node);
-    let companies = format!("http://{}", node.company_address);
+    let companies = node.company_url();
+    let spoken = if node.is_tls { "TLS" } else { "plain HTTP: put TLS in front of it" };
     let operators = format!("http://{}", node.operator_address);
     let data = node.deployment.folder().display().to_string();
     match format {
@@ -70,7 +71,7 @@ fn announce(node: &Node, format: LogFormat) {
         LogFormat::Text => out::note(&format!(
             "jcas {version} is ready: \
              deployment \"{deployment}\", region \"{region}\", node \"{name}\"\n\
-             companies: {companies} (plain HTTP: put TLS in front of it)\n\
+             companies: {companies} ({spoken})\n\
              operators: {operators} (token in {})\n\
              data:      {data}",
             node.deployment.folder().join("operator-token").display(),

@@ -55,15 +55,36 @@ fn settings() -> Vec<(String, Value, String)> {
             section = name.trim_end_matches(']').to_owned();
             comment.clear();
         } else if let Some((key, _)) = line.split_once(" = ") {
-            let value = tree[&section].as_dict().unwrap()[key].clone();
+            let value = section_of(&tree, &section)[key].clone();
             found.push((format!("{section}.{key}"), value, std::mem::take(&mut comment)));
         } else {
             comment.clear();
         }
     }
-    let leaves: usize = tree.values().map(|section| section.as_dict().unwrap().len()).sum();
-    assert_eq!(found.len(), leaves, "default.toml is not written one setting a line");
+    let all: usize = tree.values().map(leaves).sum();
+    assert_eq!(found.len(), all, "default.toml is not written one setting a line");
     found
+}
+
+/// The section with this path.
+fn section_of<'a>(tree: &'a Dict, path: &str) -> &'a Dict {
+    path.split('.').fold(tree, |section, name| section[name].as_dict().unwrap())
+}
+
+/// The settings of a section and of those within it.
+fn leaves(value: &Value) -> usize {
+    value.as_dict().map_or(1, |section| section.values().map(leaves).sum())
+}
+
+/// Takes the setting at a path out.
+fn remove(tree: &mut Dict, path: &str) {
+    match path.split_once('.') {
+        Some((section, rest)) => {
+            let Some(Value::Dict(_, keys)) = tree.get_mut(section) else { panic!("{section}") };
+            remove(keys, rest);
+        }
+        None => drop(tree.remove(path).unwrap()),
+    }
 }
 
 fn variable(path: &str) -> String {
@@ -91,9 +112,7 @@ fn default_toml_sets_every_field_of_every_section() {
     // left out in turn shows that none has.
     for (path, _, _) in settings() {
         let mut tree = default_tree();
-        let (section, key) = path.split_once('.').unwrap();
-        let Some(Value::Dict(_, keys)) = tree.get_mut(section) else { panic!("{section}") };
-        keys.remove(key).unwrap();
+        remove(&mut tree, &path);
         assert!(Config::deserialize(&Value::from(tree)).is_err(), "{path} may be left out");
     }
     assert!(Config::deserialize(&Value::from(default_tree())).is_ok());
@@ -288,6 +307,19 @@ fn plain_http_stays_on_the_loopback_unless_behind_a_proxy() {
     }
     for address in ["127.0.0.2:1", "[::1]:0"] {
         load("", &[("JCAS__HTTP__LISTEN", address)]).unwrap();
+    }
+}
+
+#[test]
+fn with_a_certificate_companies_may_call_from_elsewhere_and_operators_may_not() {
+    let tls = "[http.tls]\ncert_file = 'cert.pem'\nkey_file = 'key.pem'";
+    let elsewhere = "0.0.0.0:8443";
+    assert!(load(tls, &[("JCAS__HTTP__LISTEN", elsewhere)]).unwrap().http.tls.is_on());
+    let operators = [("JCAS__HTTP__OPERATOR_LISTEN", elsewhere)];
+    assert_eq!(fault(tls, &operators).0, "http.operator_listen");
+    for (half, missing) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
+        let toml = format!("[http.tls]\n{half} = 'a.pem'");
+        assert_eq!(fault(&toml, &[]).0, format!("http.tls.{missing}"));
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
@@ -14,15 +15,31 @@ use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::accounts::error::AccountError;
 
 use super::error::ApiError;
 
-/// How long a body may be, in bytes.
+/// How long a body may be, and how long it may take.
 #[derive(Debug, Clone, Copy)]
-pub struct BodyLimit(pub usize);
+pub struct BodyLimits {
+    /// Most bytes of a JSON body.
+    pub max: usize,
+    /// How long a body may take, beside what `rate` gives it.
+    pub grace: Duration,
+    /// Bytes a second that it must come with at least, after the grace.
+    pub rate: u32,
+}
+
+impl BodyLimits {
+    /// How long it may take until so many bytes, or the end, have come.
+    fn patience(&self, bytes: usize) -> Duration {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.grace + Duration::from_secs_f64(f64::from(bytes) / f64::from(self.rate.max(1)))
+    }
+}
 
 /// Reads a JSON body as `T`.
 pub async fn json<T: DeserializeOwned>(
@@ -47,20 +64,29 @@ pub async fn bytes(
     if encoded.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::UnsupportedEncoding);
     }
-    let limit = request.app_data::<BodyLimit>().map_or(64 * 1024, |limit| limit.0);
+    let limits = request.app_data::<BodyLimits>().copied().ok_or(ApiError::Internal)?;
+    let max = limits.max;
     // What is declared too long is not waited for.
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > limit)) {
-        return Err(ApiError::BodyTooLarge { max: limit });
+    if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > max)) {
+        return Err(ApiError::BodyTooLarge { max });
     }
-    read(payload, limit).await
+    read(payload, limits).await
 }
 
-/// Reads a body that may be as long as `max` bytes.
-pub async fn read(mut payload: web::Payload, max: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+/// Reads a body within its limits.
+pub async fn read(
+    mut payload: web::Payload,
+    limits: BodyLimits,
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    let max = limits.max;
+    let started = Instant::now();
     let mut body = Zeroizing::new(Vec::with_capacity(1024));
-    while let Some(chunk) = payload.next().await {
+    loop {
+        let deadline = started + limits.patience(body.len());
+        let next = timeout_at(deadline, payload.next()).await;
+        let Some(chunk) = next.map_err(|_| ApiError::RequestTimeout)? else { break };
         let broken = |_| ApiError::MalformedJson("the body did not arrive whole".to_owned());
         let chunk = chunk.map_err(broken)?;
         if body.len() + chunk.len() > max {

@@ -30,6 +30,9 @@ pub enum ApiError {
         /// The bound.
         max: usize,
     },
+    /// The body came too slowly.
+    #[error("the body came too slowly; nothing of the call was done")]
+    RequestTimeout,
     /// The body is not declared as JSON.
     #[error("the body must be sent as application/json")]
     UnsupportedMediaType,
@@ -154,6 +157,7 @@ impl ApiError {
             Self::Account(error) => account_kind(error),
             Self::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }

@@ -8,8 +8,12 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use tracing::{Instrument as _, Span};
 
+use crate::accounts::Unavailable;
+use crate::accounts::error::AccountError;
+
 use super::api::Api;
 use super::error::ApiError;
+use super::flow::Flow;
 use super::route::Route;
 use super::trace::trace_id;
 use super::{accept, answer};
@@ -37,9 +41,10 @@ impl RequestId {
                 && id.len() <= REQUEST_ID_BYTES_MAX
                 && id.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        if let Some(id) = given.filter(fits) {
-            return Self(id.to_owned());
-        }
+        given.filter(fits).map_or_else(Self::make, |id| Self(id.to_owned()))
+    }
+
+    fn make() -> Self {
         let mut bytes = [0_u8; 12];
         // Without randomness ids repeat; that is no reason to refuse the call.
         getrandom::fill(&mut bytes).unwrap_or_default();
@@ -62,6 +67,7 @@ pub async fn frame<B: MessageBody + 'static>(
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     let span = span_of(&request, &id);
+    let _running = Flow::begin(&request);
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
     let api = request.app_data::<web::Data<Api>>().cloned();
@@ -85,6 +91,20 @@ pub async fn frame<B: MessageBody + 'static>(
         span.in_scope(|| tracing::debug!(%method, route, status, seconds, "answered"));
     }
     Ok(response)
+}
+
+/// What a connection is answered that is one too many: a whole answer, laid out.
+pub fn turned_away() -> Vec<u8> {
+    let error = ApiError::from(AccountError::from(Unavailable::Overloaded));
+    let (status, _) = error.kind();
+    let body = serde_json::to_vec(&error.problem(&RequestId::make().0)).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nRetry-After: {}\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n",
+        error.retry_after_s().unwrap_or(1),
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
 }
 
 /// The word a method is counted under. Callers may send any word as a method, and each would be a

@@ -12,6 +12,7 @@
 //! | `docs_page` | the contract as a page, where that is built in |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
+//! | `flow` | what a connection is doing, for its time limits |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
@@ -32,6 +33,7 @@ pub mod content;
 #[cfg(feature = "docs-page")]
 mod docs_page;
 pub mod error;
+pub mod flow;
 pub mod frame;
 pub mod hash_profiles;
 pub mod health;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use jcas::crypto::sealing::{Context, UserKey, open, seal};
 use serde_json::json;
 
+use crate::certificates::Certificates;
 use crate::node::{Node, files_below, hex};
 
 fn root() -> &'static Path {
@@ -95,8 +96,12 @@ fn every_command_the_documents_show_is_one() {
 
 /// What a node shows of itself once every gauge was set.
 fn figures() -> String {
-    let node = Node::started(&[("metrics.sample_s", "1")]);
-    let shop = node.company("shop", &["NG"]);
+    let mut node = Node::new(&[("metrics.sample_s", "1")]);
+    let certificates = Certificates::new();
+    certificates.install(&mut node);
+    node.start();
+    let mut shop = node.company("shop", &["NG"]);
+    shop.authority = Some(certificates.authority());
     shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "one two" }));
     shop.login("NG", "a@example.com", "one two").done(200);
     crate::node::wait_for("the gauges", || {

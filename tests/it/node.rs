@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Longest wait for anything a node does. Nothing takes nearly as long; a test that waits this
 /// long has failed.
@@ -201,7 +202,7 @@ impl Node {
 
     /// Where the socket is.
     pub fn address(&self) -> &str {
-        self.company_url.trim_start_matches("http://")
+        self.company_url.split("://").last().unwrap()
     }
 
     /// A connection to the company listener, for raw bytes.
@@ -235,7 +236,7 @@ impl Node {
         let scopes = json!({ "scopes": ["login", "read", "write", "sync", "link", "erase"] });
         let issued = self.operate("POST", &format!("/operator/companies/{id}/keys"), Some(&scopes));
         let key = issued.done(201).body["api_key"].as_str().unwrap().to_owned();
-        Company { url: self.company_url.clone(), key, id: id.to_owned() }
+        Company { url: self.company_url.clone(), key, id: id.to_owned(), authority: None }
     }
 
     /// Gives a company all policies.
@@ -267,6 +268,8 @@ pub struct Company {
     pub key: String,
     /// Its id.
     pub id: String,
+    /// Whom it trusts with https (PEM).
+    pub authority: Option<Vec<u8>>,
 }
 
 impl Company {
@@ -286,7 +289,8 @@ impl Company {
     ) -> Answer {
         let mut all = vec![("X-Api-Key", self.key.as_str())];
         all.extend_from_slice(headers);
-        send(method, &format!("{}{path}", self.url), &all, body)
+        let url = format!("{}{path}", self.url);
+        send_trusting(self.authority.as_deref(), method, &url, &all, body)
     }
 
     /// The same company at a node that was started again, maybe on another port.
@@ -331,10 +335,24 @@ fn announced(output: &str) -> Option<(String, String)> {
 
 /// Sends a call. A connection that breaks is status 0.
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    send_trusting(None, method, url, headers, body)
+}
+
+/// As [`send`], over TLS trusting an authority (PEM) where one is given.
+pub fn send_trusting(
+    authority: Option<&[u8]>,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Answer {
+    let roots = authority.map(|pem| Certificate::from_pem(pem).unwrap());
+    let tls = TlsConfig::builder().root_certs(RootCerts::from(roots)).build();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
         .allow_non_standard_methods(true)
+        .tls_config(tls)
         .build()
         .into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);

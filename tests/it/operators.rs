@@ -23,7 +23,7 @@ fn refused(node: &Node, arguments: &[&str], exit: i32) -> String {
 /// A company as its back end sees it, with a key that the command line made.
 fn with_key(node: &Node, id: &str, issued: &Value) -> Company {
     let key = issued["api_key"].as_str().unwrap().to_owned();
-    Company { url: node.url().to_owned(), key, id: id.to_owned() }
+    Company { url: node.url().to_owned(), key, id: id.to_owned(), authority: None }
 }
 
 #[test]

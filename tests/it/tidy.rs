@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deployment", &["events", "files", "kms"]),
     ("config", &["events"]),
     ("tokens", &["events", "files"]),
+    ("tls", &["clock"]),
     ("actors", &["events", "log", "state", "crypto", "kms", "files", "clock"]),
     ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
     ("http", &["events", "accounts"]),
@@ -35,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["events", "accounts", "app", "config", "deployment", "files", "clock", "log", "replay"],
     ),
     ("health", &["*"]),
-    ("gauges", &["accounts", "actors", "clock", "log"]),
+    ("gauges", &["accounts", "actors", "clock", "log", "tls"]),
     ("app", &["*"]),
     ("main", &["*"]),
     ("lib", &["*"]),
@@ -44,6 +45,11 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that are used in few places, and those places: a room, or a file.
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "app"]),
+    ("actix_http", &["app"]),
+    ("actix_server", &["app"]),
+    ("actix_service", &["app"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["app"]),
     ("actix", &["actors", "app", "cli"]),
     ("sled", &["state"]),
     ("bincode", &["events/codec.rs"]),

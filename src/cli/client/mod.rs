@@ -4,10 +4,12 @@ mod profile;
 mod sign;
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use zeroize::Zeroizing;
 
 use crate::accounts::signing::ClientKey;
@@ -54,6 +56,9 @@ pub struct CallArgs {
     /// The profile; ~/.config/jcas/profile.json if that is there.
     #[arg(long, env = "JCAS_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Whom to trust with https: certificates in PEM. Without it, the public authorities.
+    #[arg(long, env = "JCAS_CA_FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// Sends it. Statuses from 400 on are a failure; the answer is printed all the same.
@@ -72,7 +77,8 @@ pub fn run(args: &CallArgs) -> anyhow::Result<()> {
     let known = profile.api_key.as_ref().map(|key| key.as_str());
     let api_key = args.api_key.as_deref().or(known);
     let api_key = api_key.context("an API key is needed: JCAS_API_KEY, or api_key in a profile")?;
-    let signer = signer(&base, api_key, &profile)?;
+    let agent = agent(args.ca_file.as_deref())?;
+    let signer = signer(&agent, &base, api_key, &profile)?;
     let url = format!("{base}{}", args.path);
     let (mut headers, mut body) = (vec![("X-Api-Key", api_key)], body.map(Zeroizing::new));
     let bearer;
@@ -89,7 +95,7 @@ pub fn run(args: &CallArgs) -> anyhow::Result<()> {
     }
     let body = body.as_ref().map(|body| body.as_str());
     let call = Outgoing { method: &args.method, url: &url, headers: &headers, body };
-    let answered = send(&call)?;
+    let answered = send(&agent, &call)?;
     out::line(&answered.body)?;
     if answered.status >= 400 {
         bail!("the call was answered with status {}", answered.status);
@@ -97,14 +103,48 @@ pub fn run(args: &CallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What calls are sent with: with https it trusts the certificates of a file, or without one the
+/// public authorities.
+pub(super) fn agent(ca_file: Option<&Path>) -> anyhow::Result<ureq::Agent> {
+    let roots = match ca_file {
+        Some(file) => RootCerts::Specific(Arc::new(certificates(file)?)),
+        None => RootCerts::WebPki,
+    };
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(TIMEOUT))
+        .allow_non_standard_methods(true)
+        .tls_config(TlsConfig::builder().root_certs(roots).build());
+    Ok(config.build().into())
+}
+
+fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let found = parse_pem(&text).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    let found: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{} is not PEM", file.display()))?;
+    ensure!(!found.is_empty(), "{} holds no certificate in PEM", file.display());
+    Ok(found)
+}
+
 /// What signs the calls, where there is a key for it.
-fn signer(url: &str, api_key: &str, profile: &Profile) -> anyhow::Result<Option<Signer>> {
+fn signer(
+    agent: &ureq::Agent,
+    url: &str,
+    api_key: &str,
+    profile: &Profile,
+) -> anyhow::Result<Option<Signer>> {
     let set = std::env::var(SIGNING_KEY).ok().filter(|text| !text.is_empty()).map(Zeroizing::new);
     let Some(text) = set.as_ref().or(profile.signing_key.as_ref()) else { return Ok(None) };
     let key = ClientKey::from_text(text).context("JCAS_SIGNING_KEY cannot be used")?;
     let (company, audience) = match (&profile.company, &profile.audience) {
         (Some(company), Some(audience)) => (company.clone(), audience.clone()),
-        _ => ask_who(url, api_key)?,
+        _ => ask_who(agent, url, api_key)?,
     };
     Ok(Some(Signer { key, key_id: key_id(api_key)?, company, audience }))
 }
@@ -130,13 +170,7 @@ pub(super) struct Answered {
 }
 
 /// Sends a call.
-pub(super) fn send(call: &Outgoing<'_>) -> anyhow::Result<Answered> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT))
-        .allow_non_standard_methods(true)
-        .build()
-        .into();
+pub(super) fn send(agent: &ureq::Agent, call: &Outgoing<'_>) -> anyhow::Result<Answered> {
     let url = call.url;
     let mut request = ureq::http::Request::builder().method(call.method).uri(url);
     for (name, value) in call.headers {

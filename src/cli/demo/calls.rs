@@ -22,7 +22,7 @@ pub(super) fn to_copy(
     let company = companies.iter().find(|company| company.id == known.company);
     let company = company.context("an unknown company")?;
     let key = company.key.text.as_str();
-    let url = format!("http://{}", node.company_address);
+    let url = node.company_url();
     let jcas = quoted(&program());
     let curl = |method: &str, path: &str, body: Option<serde_json::Value>| {
         let body = body.map(|body| quoted(&body.to_string()));

@@ -46,7 +46,10 @@ async fn call(
     let called = tokio::task::spawn_blocking(move || {
         let body = body.map(|body| body.to_string());
         let headers = [("X-Api-Key", key.as_str())];
-        client::send(&Outgoing { method, url: &url, headers: &headers, body: body.as_deref() })
+        client::send(
+            &client::agent(None)?,
+            &Outgoing { method, url: &url, headers: &headers, body: body.as_deref() },
+        )
     });
     let Answered { status, body: text } = called.await??;
     let took_ms = started.elapsed().as_millis();

@@ -94,7 +94,7 @@ async fn show(node: &Node) -> anyhow::Result<()> {
     let started = Instant::now();
     let loaded = load::people(&node.accounts, samples, &companies).await?;
     out::line(&summary(&loaded, started.elapsed().as_secs_f64()))?;
-    let url = format!("http://{}", node.company_address);
+    let url = node.company_url();
     let logged_in = logins::everybody(&url, &companies, &known, &schemes).await?;
     logins::prove_that_the_old_hash_is_gone(&url, &companies, &known).await?;
     out::line(&calls::to_copy(node, &companies, &known, &logged_in)?)

@@ -142,15 +142,16 @@ impl<T> Queue<T> {
         }
     }
 
-    /// When a job is begun that has so much work before it, beside what runs: of that, half is
-    /// done on the average.
+    /// When a job is begun that has so much work before it. When everything is taken, it waits for
+    /// the first that runs to end, too: about as long as one takes, over the threads.
     fn begun_after(&self, before: u64) -> Duration {
         let threads = self.config.threads.get();
         if before == 0 && self.running < threads.saturating_mul(self.config.lanes.get()) {
             return Duration::ZERO;
         }
-        let work = before.saturating_add(self.running_work / 2);
-        Duration::from_micros(work / u64::try_from(threads).unwrap_or(u64::MAX))
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let one = self.running_work / count(self.running.max(1));
+        Duration::from_micros(before.saturating_add(one) / count(threads))
     }
 }
 

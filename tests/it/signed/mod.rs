@@ -100,8 +100,12 @@ impl Signer {
         node.operate("PUT", &format!("/operator/companies/{id}"), Some(&body)).done(200);
         let issued = issue(node, id, asked);
         let text = |name: &str| issued[name].as_str().unwrap_or_default().to_owned();
-        let company =
-            Company { url: node.url().to_owned(), key: text("api_key"), id: id.to_owned() };
+        let company = Company {
+            url: node.url().to_owned(),
+            key: text("api_key"),
+            id: id.to_owned(),
+            authority: None,
+        };
         Self { company, kid: text("key"), key: key(text("signing_secret")) }
     }
 

@@ -1,0 +1,177 @@
+//! Fairness under overload: how one company's logins and look-ups fare while another sends ten
+//! times the logins that the node can do.
+//!
+//! Quiet and flooded rounds take turns, so that what else the machine does meets both.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::Options;
+use crate::drive::{Calls, Drive, Driven, drive};
+use crate::http::request;
+use crate::node::Node;
+use crate::report::Report;
+
+/// What the flooding company sends, beside what the node can do.
+const FLOOD: f64 = 10.0;
+
+/// What the other company sends, beside what the node can do.
+const SHARE: f64 = 0.05;
+
+/// Look-ups a second of the other company.
+const LOOKUPS: f64 = 50.0;
+
+/// Connections of the flooding company: more than may wait, so that none of its calls waits for one.
+const FLOODERS: usize = 600;
+
+/// A company with one user.
+struct Company {
+    key: String,
+    email: String,
+}
+
+/// What the other company saw in a round.
+struct Seen {
+    logins: Driven,
+    lookups: Driven,
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.logins.add(&other.logins)?;
+        self.lookups.add(&other.lookups)
+    }
+}
+
+/// Measures and reports.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let data = options.folder.join("overload");
+    if data.exists() {
+        std::fs::remove_dir_all(&data)?;
+    }
+    std::fs::create_dir_all(&options.folder)?;
+    let node = Node::start(&options.program, &data)?;
+    let [flooding, other] = ["flooding", "other"].map(|id| company(&node, id));
+    let (flooding, other) = (flooding?, other?);
+    let lasting = Duration::from_secs(options.seconds);
+    let closed = Drive { lasting, ..drive_of(&node.address, options.clients) };
+    let capacity = drive(&closed, logins(&flooding))?;
+    let rate = capacity.rate();
+    let flood = Drive {
+        lasting,
+        rate: Some(rate * FLOOD),
+        refusal: Some(503),
+        ..drive_of(&node.address, FLOODERS)
+    };
+    let (mut quiet, mut flooded): (Option<Seen>, Option<Seen>) = (None, None);
+    let mut refused: Option<Driven> = None;
+    for _ in 0..options.rounds {
+        merge(&mut quiet, look(&node.address, &other, rate, lasting)?)?;
+        let (seen, driven) = std::thread::scope(|scope| {
+            let flood = scope.spawn(|| drive(&flood, logins(&flooding)));
+            let seen = look(&node.address, &other, rate, lasting);
+            (seen, flood.join())
+        });
+        merge(&mut flooded, seen?)?;
+        let driven = driven.map_err(|_| anyhow::anyhow!("the flood broke off"))??;
+        match &mut refused {
+            Some(all) => all.add(&driven)?,
+            None => refused = Some(driven),
+        }
+    }
+    let quiet = quiet.context("no rounds")?;
+    let flooded = flooded.context("no rounds")?;
+    let refused = refused.context("no rounds")?;
+    report(options, (&capacity, rate), (&quiet, &flooded), &refused)?;
+    node.stop().map(drop)
+}
+
+fn merge(all: &mut Option<Seen>, seen: Seen) -> anyhow::Result<()> {
+    if let Some(all) = all {
+        return all.add(&seen);
+    }
+    *all = Some(seen);
+    Ok(())
+}
+
+fn company(node: &Node, id: &str) -> anyhow::Result<Company> {
+    let company =
+        Company { key: node.plain_company(id)?, email: format!("{id}@bench.example.com") };
+    let body = json!({ "country": "NG", "email": company.email, "password": "one two three" });
+    let body = body.to_string();
+    let key = company.key.clone();
+    let calls = Calls::new(move |_| request("POST", "/v1/users", ("X-Api-Key", &key), Some(&body)));
+    drive(&Drive { status: 201, limit: 1, ..drive_of(&node.address, 1) }, calls)?;
+    Ok(company)
+}
+
+fn drive_of(address: &str, clients: usize) -> Drive<'_> {
+    let lasting = Duration::from_hours(1);
+    Drive { address, clients, lasting, rate: None, status: 200, refusal: None, limit: u64::MAX }
+}
+
+fn logins(company: &Company) -> Calls {
+    let Company { key, email } = company;
+    let body = json!({ "country": "NG", "email": email, "password": "one two three" }).to_string();
+    let login = request("POST", "/v1/login", ("X-Api-Key", key), Some(&body));
+    Calls::new(move |_| login.clone())
+}
+
+fn lookups(company: &Company) -> Calls {
+    let body = json!({ "email": company.email }).to_string();
+    let lookup = request("POST", "/v1/users/lookup", ("X-Api-Key", &company.key), Some(&body));
+    Calls::new(move |_| lookup.clone())
+}
+
+/// Logins and look-ups of a company, in open loops.
+fn look(address: &str, company: &Company, rate: f64, lasting: Duration) -> anyhow::Result<Seen> {
+    let open = |rate, clients| Drive { lasting, rate: Some(rate), ..drive_of(address, clients) };
+    let (logging_in, looking) = (open(rate * SHARE, 64), open(LOOKUPS, 16));
+    std::thread::scope(|scope| {
+        let lookups = scope.spawn(|| drive(&looking, lookups(company)));
+        let logins = drive(&logging_in, logins(company))?;
+        let lookups = lookups.join().map_err(|_| anyhow::anyhow!("the look-ups broke off"))??;
+        Ok(Seen { logins, lookups })
+    })
+}
+
+fn report(
+    options: &Options,
+    (capacity, rate): (&Driven, f64),
+    (quiet, flooded): (&Seen, &Seen),
+    flood: &Driven,
+) -> anyhow::Result<()> {
+    let mut report = Report::new("overload", &["a second", "p50 ms", "p99 ms"]);
+    let row = |driven: &Driven| [Some(driven.rate()), Some(driven.ms(0.5)), Some(driven.ms(0.99))];
+    let clients = options.clients;
+    report.row(&format!("all it can: logins of one company, {clients} clients"), &row(capacity));
+    report.row("logins of the other company, quiet", &row(&quiet.logins));
+    report.row("the same beside the flood", &row(&flooded.logins));
+    report.row("its look-ups, quiet", &row(&quiet.lookups));
+    report.row("the same beside the flood", &row(&flooded.lookups));
+    report.row("the flood: logins that were done", &row(flood));
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let of_refused = |quantile| flood.refused.value_at_quantile(quantile) as f64 / 1000.0;
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let refused = flood.refused.len() as f64 / flood.seconds;
+    report.row(
+        "the flood: logins refused with 503",
+        &[Some(refused), Some(of_refused(0.5)), Some(of_refused(0.99))],
+    );
+    report.note(format!(
+        "flood {:.0} a second, the other company {:.1} logins and {LOOKUPS} look-ups a second, from \
+         when each was due; {} rounds of {} s each, {} logins of the other company",
+        rate * FLOOD,
+        rate * SHARE,
+        options.rounds,
+        options.seconds,
+        flooded.logins.answered
+    ));
+    report.note(format!(
+        "the other company's p99 beside the flood: {:.2} times its quiet one",
+        flooded.logins.ms(0.99) / quiet.logins.ms(0.99)
+    ));
+    report.finish(&options.folder)
+}

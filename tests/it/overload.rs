@@ -1,0 +1,101 @@
+//! More passwords to check than the node can: who asks too much waits for itself, is told so in
+//! time, and holds nobody else up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::scope;
+
+use serde_json::json;
+
+use crate::node::{Answer, Company, Node, wait_for};
+
+/// A node that checks one password at a time, two companies, and a user of each.
+fn node(max_wait_ms: &str) -> (Node, Company, Company) {
+    let node = Node::started(&[
+        ("hash.bcrypt_cost", "10"),
+        ("hash.threads", "1"),
+        ("hash.lanes", "1"),
+        ("hash.max_wait_ms", max_wait_ms),
+        ("metrics.sample_s", "1"),
+    ]);
+    let [one, other] = ["one", "other"].map(|id| {
+        let company = node.company(id, &["NG"]);
+        let email = format!("{id}@example.com");
+        let body = json!({ "country": "NG", "email": email, "password": "one two" });
+        company.register(body);
+        company
+    });
+    (node, one, other)
+}
+
+fn login(company: &Company) -> Answer {
+    company.login("NG", &format!("{}@example.com", company.id), "one two")
+}
+
+fn queued(node: &Node) -> usize {
+    let page = node.operate("GET", "/metrics", None).text;
+    let mut lines = page.lines();
+    let found = lines.find_map(|line| line.strip_prefix("jcas_hash_pool_queued "));
+    found.map_or(0, |figure| figure.parse().unwrap())
+}
+
+#[test]
+fn a_flood_of_one_company_does_not_hold_up_another() {
+    let (node, flooding, other) = node("60000");
+    let answered = AtomicUsize::new(0);
+    let all = 40;
+    scope(|scope| {
+        for _ in 0..all {
+            scope.spawn(|| {
+                login(&flooding).done(200);
+                answered.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        wait_for("the flood", || (queued(&node) >= 10).then_some(()));
+        let before = answered.load(Ordering::SeqCst);
+        login(&other).done(200);
+        let meanwhile = answered.load(Ordering::SeqCst) - before;
+        let waiting = all - before - meanwhile;
+        println!("{before} before, {meanwhile} meanwhile, {waiting} still waiting");
+        // What was being checked already, and at most what became known a little late.
+        assert!(meanwhile <= 4, "{meanwhile} of the flood were answered first");
+        assert!(waiting >= 3, "the flood was over: {waiting}");
+    });
+}
+
+#[test]
+fn what_would_wait_too_long_gets_503_while_everything_else_goes_on() {
+    let (node, flooding, other) = node("2000");
+    let id = other.call("POST", "/v1/users/lookup", json!({ "email": "other@example.com" }));
+    let id = id.done(200).body["user_id"].as_str().unwrap().to_owned();
+    let (done, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let all = 80;
+    scope(|scope| {
+        for _ in 0..all {
+            scope.spawn(|| {
+                let answer = login(&flooding);
+                if answer.status == 200 {
+                    done.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    answer.refused(503, "overloaded");
+                    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                    assert!((1..=10).contains(&seconds), "Retry-After: {seconds}");
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        wait_for("the first refusal", || (refused.load(Ordering::SeqCst) > 0).then_some(()));
+        node.operate("GET", "/health/live", None).done(200);
+        let health = node.operate("GET", "/health/ready", None);
+        health.done(200);
+        other.user(&id);
+        let profile = json!({ "profile": { "given_name": "Ada" } });
+        other.call("PATCH", &format!("/v1/users/{id}"), profile).done(200);
+        login(&other).done(200);
+    });
+    let (done, refused) = (done.into_inner(), refused.into_inner());
+    println!("{done} done, {refused} refused");
+    assert_eq!(done + refused, all);
+    assert!(done > 0, "none was done");
+    // Afterwards there is room again.
+    login(&flooding).done(200);
+}
