@@ -80,6 +80,7 @@ impl Gauges {
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {
+        gauge!("jcas_tokens_remembered").set(float(self.accounts.tokens_remembered()));
         let house = self.accounts.house();
         let shards = house.observe_shards().await?;
         gauge!("jcas_shard_users_in_flight").set(float(shards.in_flight));

@@ -12,6 +12,7 @@
 //! | [`state`] | what the log folds to, in sled: can be rebuilt |
 //! | [`crypto`] | password hashes, legacy schemes, sealing, blind indexes |
 //! | [`kms`] | who wraps the keys |
+//! | [`tokens`] | which signed tokens were used |
 //! | [`deployment`] | the data folder's identity: names, keys, the operator's token |
 //! | [`config`] | settings |
 //! | [`actors`] | who owns what: shards, the directory, the registry |
@@ -30,6 +31,7 @@ pub mod files;
 pub mod log;
 pub mod replay;
 pub mod state;
+pub mod tokens;
 
 pub mod crypto;
 pub mod kms;

@@ -1,6 +1,7 @@
 //! Reading over HTTP: finding users by e-mail address and getting them whole, beside bare handlers
 //! of the framework with the same client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Options;
@@ -9,11 +10,13 @@ use crate::drive::{Calls, Drive, Driven, drive};
 use crate::http::request;
 use crate::node::{Made, email, with_users};
 use crate::report::{Report, median};
+use crate::sign::Signer;
 
 /// What is measured, in the order of the table.
-const ROWS: [&str; 4] = [
+const ROWS: [&str; 5] = [
     "framework: bare POST with JSON",
     "jcas: POST /v1/users/lookup",
+    "jcas: POST /v1/users/lookup, signed",
     "framework: bare GET",
     "jcas: GET /v1/users/{id}, all opened",
 ];
@@ -23,11 +26,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let users = options.users.unwrap_or(10_000);
     let (node, made) = with_users(options, users)?;
     let bare = Bare::start()?;
-    let mut found: [Vec<Driven>; 4] = Default::default();
+    let signer = Arc::new(Signer::make(&node)?);
+    let mut found: [Vec<Driven>; 5] = Default::default();
     for round in 0..=options.rounds {
         let each = [
             read(options, &bare.address, lookups(&made))?,
             read(options, &node.address, lookups(&made))?,
+            read(options, &node.address, signed_lookups(&made, Arc::clone(&signer)))?,
             read(options, &bare.address, gets(&made))?,
             read(options, &node.address, gets(&made))?,
         ];
@@ -62,6 +67,15 @@ fn lookups(made: &Made) -> Calls {
     Calls::new(move |number| {
         let body = format!(r#"{{"email":"{}"}}"#, email(number % users));
         request("POST", "/v1/users/lookup", ("X-Api-Key", &key), Some(&body))
+    })
+}
+
+/// The client signs while it measures: what that takes, the node does not have.
+fn signed_lookups(made: &Made, signer: Arc<Signer>) -> Calls {
+    let users = made.users.len() as u64;
+    Calls::new(move |number| {
+        let body = format!(r#"{{"email":"{}"}}"#, email(number % users));
+        signer.request("POST", "/v1/users/lookup", &body)
     })
 }
 

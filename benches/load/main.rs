@@ -23,6 +23,7 @@ mod node;
 mod overload;
 mod raw;
 mod report;
+mod sign;
 mod start;
 mod writes;
 

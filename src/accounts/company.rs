@@ -20,6 +20,7 @@ use crate::events::policy::{Policies, Scopes, Signing};
 
 use super::Accounts;
 use super::error::AccountError;
+use super::signing::{Algorithm, WantedSigning, algorithm_of};
 use super::vault::KeyFailure;
 
 /// Why an operator's command was not carried out.
@@ -45,12 +46,16 @@ impl From<RegistryFailure> for CompanyError {
     }
 }
 
-/// A new API key. Its text is shown once and kept nowhere.
+/// A new API key. Its texts are shown once and kept nowhere in clear.
 pub struct NewKey {
     /// The public half.
     pub id: ApiKeyId,
     /// The whole key, as a company sends it.
     pub text: Zeroizing<String>,
+    /// How its calls are signed, if they are.
+    pub algorithm: Option<Algorithm>,
+    /// The secret they are signed with, where JCAS made it.
+    pub signing_secret: Option<Zeroizing<String>>,
 }
 
 /// An API key's public half and the digest of its secret one.
@@ -97,6 +102,7 @@ impl Accounts {
         company: CompanyId,
         scopes: Scopes,
         expires_unix_ms: Option<u64>,
+        wanted: WantedSigning,
     ) -> Result<NewKey, CompanyError> {
         let no_randomness = |_| AccountError::Keys(KeyFailure::Unavailable("no randomness"));
         let entropy = self.parts.entropy.as_ref();
@@ -107,10 +113,11 @@ impl Accounts {
             hex::encode(name).parse().map_err(|_| AccountError::NotFound("a key id was"))?;
         let text = Zeroizing::new(format!("jcas_{id}_{}", secret.as_str()));
         let digest = Sha256::digest(secret.as_bytes()).into();
-        let issued =
-            ApiKeyIssued { company, key: id, digest, scopes, expires_unix_ms, signing: None };
+        let (signing, signing_secret) = self.new_signing(company, id, wanted).await?;
+        let algorithm = signing.as_ref().map(algorithm_of);
+        let issued = ApiKeyIssued { company, key: id, digest, scopes, expires_unix_ms, signing };
         self.administer(RegistryCommand::IssueKey(issued)).await?;
-        Ok(NewKey { id, text })
+        Ok(NewKey { id, text, algorithm, signing_secret })
     }
 
     /// Withdraws an API key.

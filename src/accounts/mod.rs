@@ -15,6 +15,7 @@
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
 //! | `company` | companies, keys and hash profiles |
+//! | `signing` | what calls are signed with |
 //!
 //! This room must never know HTTP, files or sled.
 
@@ -29,6 +30,7 @@ pub mod legacy;
 pub mod login;
 pub mod register;
 pub mod repeat;
+pub mod signing;
 pub mod vault;
 pub mod view;
 
@@ -49,8 +51,9 @@ use crate::crypto::pool::{HashPool, Job, Outcome, Priority};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
-use crate::events::ids::UserId;
+use crate::events::ids::{ApiKeyId, UserId};
 use crate::events::state::UserState;
+use crate::tokens::UsedTokens;
 
 /// What callers of the use cases hand in, and what may keep the node from answering them.
 pub use crate::actors::Unavailable;
@@ -73,6 +76,8 @@ pub struct AccountsParts {
     pub pool: HashPool,
     /// The key of blind indexes.
     pub index_key: IndexKey,
+    /// The signed tokens that were used.
+    pub tokens: UsedTokens,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and keys.
@@ -98,6 +103,8 @@ pub struct Settings {
 pub struct Accounts {
     parts: AccountsParts,
     profiles: legacy::ProfileCache,
+    /// What calls are verified with, opened. Keys that fall out are wiped.
+    token_keys: quick_cache::sync::Cache<ApiKeyId, Arc<signing::TokenKey>>,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -141,7 +148,11 @@ where
 impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
-        Self { parts, profiles: legacy::ProfileCache::new(256) }
+        Self {
+            parts,
+            profiles: legacy::ProfileCache::new(256),
+            token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),
+        }
     }
 
     /// The actors beneath.

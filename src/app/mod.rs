@@ -42,7 +42,7 @@ use crate::state::error::StateError;
 use crate::tls::TlsError;
 
 use self::listeners::{Listeners, addresses, serve};
-use self::parts::{make_accounts, make_api, new_life, start_actors};
+use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
 
 pub use crate::http::openapi::OPENAPI;
@@ -52,6 +52,9 @@ pub const LOG_FOLDER: &str = "log";
 
 /// Where the state lies in a data folder.
 pub const STATE_FOLDER: &str = "state";
+
+/// Where the used tokens lie in a data folder.
+pub const TOKENS_FOLDER: &str = "tokens";
 
 /// Why a node did not start or stop.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +187,9 @@ impl Node {
             fatal_sender.send_replace(Some(error));
         });
         let (origin, opening) = new_life(&deployment, &recovered);
+        // A clock that starts too low must not let older tokens in.
+        let now = wall.unix_ms().max(recovered.greatest.unix_ms());
+        let tokens = used_tokens(config, &deployment, opening.previous.is_none(), now)?;
         let stopping = Arc::clone(&on_fatal);
         let writer =
             recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
@@ -191,7 +197,7 @@ impl Node {
         let (house, arbiters) = start_actors(config, &deployment, &recovered, &journal, &on_fatal);
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
-        let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall)?);
+        let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall, tokens)?);
         let checkpointer = Checkpointer::start(CheckpointParts {
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),
@@ -226,7 +232,7 @@ impl Node {
                     .with_tls(listeners.tls.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
-        let api = make_api(&deployment, &accounts, health, metrics)?;
+        let api = make_api(config, &deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
         let is_tls = listeners.tls.is_some();
         let servers = serve(config, &web::Data::new(api), listeners)?;

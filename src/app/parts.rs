@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 use tokio::sync::watch;
 
+use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
 use crate::actors::directory::Directory;
@@ -23,10 +24,12 @@ use crate::deployment::Deployment;
 use crate::deployment::token::operator_token;
 use crate::events::event::OriginOpened;
 use crate::events::stamp::Origin;
+use crate::files::Disk;
 use crate::health::NodeHealth;
 use crate::http::api::Api;
+use crate::tokens::{Start, UsedTokens, boot_id};
 
-use super::AppError;
+use super::{AppError, TOKENS_FOLDER};
 use crate::actors::recovery::Recovered;
 
 /// A new life of this node, and the event that opens it.
@@ -94,6 +97,7 @@ pub(super) fn make_accounts(
     house: &House,
     origin: Origin,
     wall: &Arc<dyn Clock>,
+    tokens: UsedTokens,
 ) -> Result<Accounts, AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
@@ -133,10 +137,24 @@ pub(super) fn make_accounts(
         vault,
         pool,
         index_key: index_key(deployment),
+        tokens,
         clock: Arc::clone(wall),
         entropy: Arc::new(OsEntropy),
         settings,
     }))
+}
+
+/// The signed tokens that earlier lives of the node took.
+pub(super) fn used_tokens(
+    config: &Config,
+    deployment: &Deployment,
+    first_life: bool,
+    now: u64,
+) -> Result<UsedTokens, AppError> {
+    let max = config.http.signed_calls_remembered;
+    let start = Start { now, boot: boot_id(), first_life, max };
+    let opened = UsedTokens::open(Arc::new(Disk), deployment.folder().join(TOKENS_FOLDER), start);
+    opened.map_err(AppError::system("open the folder of used tokens"))
 }
 
 pub(super) fn index_key(deployment: &Deployment) -> IndexKey {
@@ -145,16 +163,22 @@ pub(super) fn index_key(deployment: &Deployment) -> IndexKey {
 }
 
 pub(super) fn make_api(
+    config: &Config,
     deployment: &Deployment,
     accounts: &Arc<Accounts>,
     health: Arc<NodeHealth>,
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
 ) -> Result<Api, AppError> {
     let token = operator_token(deployment.folder())?;
+    let description = deployment.description();
+    let (name, region) = (&description.deployment.name, description.region);
+    let seed = deployment.region_signing_seed();
     Ok(Api {
         accounts: Arc::clone(accounts),
-        deployment: deployment.description().deployment.name.to_string(),
-        region: deployment.description().region,
+        deployment: name.to_string(),
+        region,
+        audiences: [format!("jcas:{name}"), format!("jcas:{region}")],
+        answer_keys: AnswerKeys::derive(seed.expose(), config.keys.answer_key),
         health: health.clone(),
         metrics,
         operator_token: token.expose().to_owned(),

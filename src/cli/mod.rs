@@ -8,6 +8,7 @@ pub mod client;
 pub mod demo;
 pub mod health;
 pub mod init;
+mod key;
 pub mod log;
 pub mod logging;
 pub mod operator;
@@ -115,7 +116,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Health(args) => health::run(config, &args),
         Command::Init => init::run(config),
         Command::Company(args) => operator::company(config, args),
-        Command::Key(args) => operator::key(config, args),
+        Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),
         Command::State(args) => state::run(config, &args),
         Command::CheckConfig

@@ -11,9 +11,11 @@ use crate::app;
 use crate::config::Config;
 use crate::deployment::token::operator_token;
 use crate::events::ids::Country;
-use crate::events::policy::{Policies, Reach, Scope, Signing};
+use crate::events::policy::{Policies, Reach, Signing};
 
-use super::{client, out};
+use super::client::{self, Answered, Outgoing};
+use super::key::{self, IssueArgs};
+use super::out;
 
 /// Companies.
 #[derive(Debug, Args)]
@@ -99,18 +101,11 @@ pub struct KeyArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Make an API key and print it, once.
-    #[command(after_help = "Example: jcas key issue shop --scopes login,read,write --expires 90d")]
-    Issue {
-        /// The company.
-        id: String,
-        /// What calls it may make: login, read, write, sync, link, erase.
-        #[arg(long, value_delimiter = ',', required = true)]
-        scopes: Vec<Scope>,
-        /// How long it holds: 12h, 90d. Without it, until it is revoked.
-        #[arg(long, value_parser = parse_duration_s)]
-        expires: Option<u64>,
-    },
+    /// Make an API key and print it, once, with the secret that its calls are signed with.
+    #[command(after_help = "Examples:
+  jcas key issue shop --scopes login,read,write --expires 90d
+  jcas key issue shop --scopes login --signing eddsa --public-jwk shop.jwk")]
+    Issue(IssueArgs),
     /// Withdraw an API key. Calls with it are refused from then on.
     #[command(after_help = "Example: jcas key revoke shop 0123456789abcdef")]
     Revoke {
@@ -152,7 +147,7 @@ enum HashProfileCommand {
 }
 
 /// `90d`, `12h`, `30m` or `45s`, in seconds.
-fn parse_duration_s(text: &str) -> Result<u64, String> {
+pub(super) fn parse_duration_s(text: &str) -> Result<u64, String> {
     let wrong = || "write a number and s, m, h or d: 90d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let factor = match unit {
@@ -167,7 +162,7 @@ fn parse_duration_s(text: &str) -> Result<u64, String> {
 }
 
 /// The way to a running node's operator listener.
-struct Operator {
+pub(super) struct Operator {
     url: String,
     token: String,
 }
@@ -181,14 +176,20 @@ impl Operator {
         Ok(Self { url, token: token.expose().to_owned() })
     }
 
-    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    /// Calls and returns what was answered.
+    pub(super) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let bearer = format!("Bearer {}", self.token);
         let url = format!("{}/operator/{path}", self.url);
         let body = body.map(Value::to_string);
-        let header = ("Authorization", bearer.as_str());
-        let (status, answer) =
-            client::send(&client::agent(None)?, method, &url, header, body.as_deref())?;
-        let answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
+        let headers = [("Authorization", bearer.as_str())];
+        let call = Outgoing { method, url: &url, headers: &headers, body: body.as_deref() };
+        let Answered { status, body } = client::send(&client::agent(None)?, &call)?;
+        let answer: Value = serde_json::from_str(&body).context("the answer is not JSON")?;
         if status >= 400 {
             let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
             let fields = answer.get("errors").map(Value::to_string).unwrap_or_default();
@@ -247,19 +248,10 @@ fn set_policy(operator: &Operator, args: &PolicyArgs) -> anyhow::Result<()> {
 }
 
 /// `jcas key ..`
-pub fn key(config: &Config, args: KeyArgs) -> anyhow::Result<()> {
+pub fn keys(config: &Config, args: KeyArgs) -> anyhow::Result<()> {
     let operator = Operator::of(config)?;
     match args.command {
-        KeyCommand::Issue { id, scopes, expires } => {
-            let scopes: Vec<_> = scopes.into_iter().map(Scope::as_str).collect();
-            let mut body = json!({ "scopes": scopes });
-            if let (Some(expires), Some(body)) = (expires, body.as_object_mut()) {
-                body.insert("expires_in_s".to_owned(), expires.into());
-            }
-            print(&operator.call("POST", &format!("companies/{id}/keys"), Some(&body))?)?;
-            out::note("the key is shown this once: JCAS keeps a digest of it only");
-            Ok(())
-        }
+        KeyCommand::Issue(args) => key::issue(&operator, &args),
         KeyCommand::Revoke { id, key } => {
             print(&operator.call("DELETE", &format!("companies/{id}/keys/{key}"), None)?)
         }

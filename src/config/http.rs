@@ -36,6 +36,8 @@ pub struct HttpConfig {
     pub answer_stall_s: u64,
     /// How long an idle connection is kept, in seconds, 1 to 3600.
     pub keep_alive_s: u64,
+    /// Signed tokens remembered until they end, 1000 to 100 000 000.
+    pub signed_calls_remembered: usize,
     /// How long calls under way may take at shutdown, in seconds, 1 to 600.
     pub shutdown_s: u64,
     /// TLS for companies.
@@ -93,6 +95,8 @@ impl HttpConfig {
         review.within("http.client_body_rate", self.client_body_rate, rates, "bytes a second");
         review.within("http.answer_stall_s", self.answer_stall_s, &(1..=300), "seconds");
         review.within("http.keep_alive_s", self.keep_alive_s, &(1..=3600), "seconds");
+        let tokens = self.signed_calls_remembered;
+        review.within("http.signed_calls_remembered", tokens, &(1000..=100_000_000), "tokens");
         review.within("http.shutdown_s", self.shutdown_s, &(1..=600), "seconds");
         self.tls.validate(review);
         self.validate_listeners(review);

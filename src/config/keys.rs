@@ -22,6 +22,8 @@ pub struct KeysConfig {
     pub user_key_cache_entries: usize,
     /// Days until a node makes a new branch key, 1 to 366.
     pub branch_key_days: u32,
+    /// The number of the key that answers are signed with, 1 to 1 000 000.
+    pub answer_key: u32,
 }
 
 impl KeysConfig {
@@ -33,5 +35,6 @@ impl KeysConfig {
             "keys",
         );
         review.within("keys.branch_key_days", self.branch_key_days, &(1..=366), "days");
+        review.within("keys.answer_key", self.answer_key, &(1..=1_000_000), "");
     }
 }

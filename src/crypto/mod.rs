@@ -7,6 +7,7 @@
 //! | `normalise` | the one spelling of an e-mail address and of a phone number |
 //! | `secret` | the central password hash, and what a new password must be |
 //! | `legacy` | the companies' old password hashes: admit one, verify one |
+//! | `jws` | signed tokens: companies' calls, the region's answers |
 //! | `pool` | the threads on which password hashes are computed |
 //! | `bcrypt`, `keyed`, `random` | shared by the rooms above |
 //!
@@ -22,6 +23,7 @@
 //! could measure the answer.
 
 pub mod blind;
+pub mod jws;
 pub mod legacy;
 pub mod normalise;
 pub mod pool;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
+use crate::accounts::signing::AnswerKeys;
 use crate::events::ids::RegionId;
 
 /// What handlers are given.
@@ -15,6 +16,10 @@ pub struct Api {
     pub deployment: String,
     /// This node's region.
     pub region: RegionId,
+    /// Whom a signed call may be meant for: `jcas:` and the deployment, or the region.
+    pub audiences: [String; 2],
+    /// What answers are signed with.
+    pub answer_keys: AnswerKeys,
     /// How the node is.
     pub health: Arc<dyn Health>,
     /// Renders the metrics page; none where metrics are off.

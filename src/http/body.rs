@@ -3,14 +3,18 @@
 //! An error says where and what kind of thing is wrong. It never repeats a value: a body holds
 //! passwords.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt as _;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
@@ -93,12 +97,19 @@ pub async fn read(
     Ok(body)
 }
 
-/// Reads JSON bytes as `T`.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// Refuses what is no JSON, or has an object with a name twice.
+pub fn check_form(bytes: &[u8]) -> Result<(), ApiError> {
     let mut unique = serde_json::Deserializer::from_slice(bytes);
     let seen = UniqueNames.deserialize(&mut unique).and_then(|()| unique.end());
-    if let Err(error) = seen {
-        return Err(malformed(&error));
+    seen.map_err(|error| malformed(&error))
+}
+
+/// Reads JSON bytes as `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    check_form(bytes)?;
+    // A list would be read as the fields of a request in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(AccountError::field(".", "wrong_type", "expected an object").into());
     }
     let mut typed = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut typed).map_err(|error| {
@@ -149,6 +160,31 @@ fn shown_path(path: &str) -> String {
 
 /// What the error for a double name starts with.
 const TWICE: &str = "name twice";
+
+/// Reads an object of values, or the empty list that PHP writes for one without members.
+pub fn members<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    struct MembersVisitor;
+
+    impl<'de> Visitor<'de> for MembersVisitor {
+        type Value = BTreeMap<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            match items.next_element::<de::IgnoredAny>()? {
+                Some(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &self)),
+                None => Ok(BTreeMap::new()),
+            }
+        }
+    }
+    from.deserialize_any(MembersVisitor)
+}
 
 /// Walks a JSON text and fails where an object has a name twice. Keeps nothing.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 //!
 //! 1. the API key is recognised (`caller`);
 //! 2. the body is read, bounded (`body`);
-//! 3. the signature is checked where the company must sign;
+//! 3. the signature is checked (`signed`): where the company must sign, and wherever there is one;
 //! 4. the caller is made: who asks, what it may do, and what is kept of the request.
 //!
 //! So what a caller without a key sends is never read, and a handler is never given a body that
@@ -14,12 +14,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::accounts::caller::Caller;
-use crate::events::policy::Signing;
 
 use super::api::Api;
 use super::body;
@@ -27,6 +26,7 @@ use super::caller::recognise;
 use super::error::ApiError;
 use super::frame::RequestId;
 use super::idempotency;
+use super::signed::{self, Carried};
 
 /// A call without a body, by this company.
 pub struct Company(pub Caller);
@@ -39,6 +39,14 @@ pub struct Call<T> {
     pub body: T,
 }
 
+/// A call whose body is a stream: its handler reads it, and believes it once it has this digest.
+pub struct Streamed {
+    /// Who asks.
+    pub caller: Caller,
+    /// SHA-256 of what is sent, where the call is signed.
+    pub digest: Option<[u8; 32]>,
+}
+
 type Admitting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 impl FromRequest for Company {
@@ -47,7 +55,7 @@ impl FromRequest for Company {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { Ok(Self(admit(&request, None).await?.0)) })
+        Box::pin(async move { Ok(Self(admit(&request, Body::None).await?.caller)) })
     }
 }
 
@@ -60,8 +68,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for Call<T> {
         let request = request.clone();
         Box::pin(async move {
             let payload = taken.await.map_err(|_| ApiError::Internal)?;
-            let (caller, asked) = admit(&request, Some(payload)).await?;
-            Ok(Self { caller, body: body::parse(&asked)? })
+            let admitted = admit(&request, Body::Json(payload)).await?;
+            Ok(Self { caller: admitted.caller, body: body::parse(&admitted.asked)? })
+        })
+    }
+}
+
+impl FromRequest for Streamed {
+    type Error = ApiError;
+    type Future = Admitting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let admitted = admit(&request, Body::Stream).await?;
+            Ok(Self { caller: admitted.caller, digest: admitted.digest })
         })
     }
 }
@@ -83,27 +104,42 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for CallOr<T> {
     }
 }
 
-/// The steps. What is asked comes back as the JSON it was sent in; it is empty without a body.
-async fn admit(
-    request: &HttpRequest,
-    payload: Option<web::Payload>,
-) -> Result<(Caller, Zeroizing<Vec<u8>>), ApiError> {
+/// What kind of body a call has.
+enum Body {
+    None,
+    Json(web::Payload),
+    Stream,
+}
+
+/// A call that went through all steps.
+struct Admitted {
+    caller: Caller,
+    /// What is asked, as the JSON it was sent in; empty without a JSON body.
+    asked: Zeroizing<Vec<u8>>,
+    /// What a signed stream must have.
+    digest: Option<[u8; 32]>,
+}
+
+/// The steps.
+async fn admit(request: &HttpRequest, body: Body) -> Result<Admitted, ApiError> {
     let api = request.app_data::<web::Data<Api>>().ok_or(ApiError::Internal)?;
     let recognised = recognise(request, api)?;
-    let asked = match payload {
-        Some(payload) => body::bytes(request, payload).await?,
-        None => Zeroizing::default(),
+    let carried = match body {
+        Body::Json(payload) => Carried::Json(body::bytes(request, payload).await?),
+        Body::None => Carried::Nothing,
+        Body::Stream => Carried::Stream,
     };
-    if recognised.signing == Signing::Required {
-        let detail = "this version takes calls of companies with signing = \"optional\" only";
-        return Err(ApiError::TokenMissing(detail));
+    let (verified, asked) = signed::check(request, api, &recognised, carried).await?;
+    let digest = verified.as_ref().and_then(|token| token.body_digest);
+    let claimed = verified.as_ref().and_then(|token| token.idempotency_key.clone());
+    if let Some(verified) = verified {
+        request.extensions_mut().insert(verified);
     }
     let mut caller = recognised.caller;
     caller.cause.request = api.accounts.request_digest(&RequestId::of(request).0);
-    // Of a signed call the claim `idk` goes here.
-    if let Some(key) = idempotency::key_of(request, None)? {
+    if let Some(key) = idempotency::key_of(request, claimed.as_deref())? {
         let digest = idempotency::request_digest(request, &asked)?;
         caller.idempotency = Some(api.accounts.idempotency(caller.company, key, &digest));
     }
-    Ok((caller, asked))
+    Ok(Admitted { caller, asked, digest })
 }

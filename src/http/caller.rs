@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 use crate::accounts::caller::Recognised;
 use crate::accounts::company::PresentedKey;
 
+use super::answer::Asker;
 use super::api::Api;
 use super::error::ApiError;
 
@@ -20,7 +21,10 @@ pub(super) fn recognise(request: &HttpRequest, api: &Api) -> Result<Recognised, 
     let sent = sent.ok_or(ApiError::ApiKeyInvalid("the header X-Api-Key is missing"))?;
     let shape = ApiError::ApiKeyInvalid("an API key looks like jcas_<key id>_<secret>");
     let presented = sent.to_str().ok().and_then(PresentedKey::parse).ok_or(shape)?;
-    api.accounts.recognise(presented).map_err(|refused| ApiError::ApiKeyInvalid(refused.0))
+    let recognised = api.accounts.recognise(presented);
+    let recognised = recognised.map_err(|refused| ApiError::ApiKeyInvalid(refused.0))?;
+    Asker::recognised_as(request, recognised.caller.company);
+    Ok(recognised)
 }
 
 /// The operator.

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::accounts::Unavailable;
 use crate::accounts::error::{AccountError, FieldError};
+use crate::accounts::view::rfc3339;
 use crate::events::command::Rejection;
 use crate::events::ids::UserId;
+
+use super::signed::fault::{Fault, TokenFault, Wanted};
 
 /// Seconds after which an overloaded or read-only node is worth asking again.
 const RETRY_AFTER_S: u64 = 1;
@@ -39,9 +42,24 @@ pub enum ApiError {
     /// The API key is missing, unknown, withdrawn or expired.
     #[error("{0}")]
     ApiKeyInvalid(&'static str),
-    /// The company's calls must be signed and this one is not.
-    #[error("calls of this company must be signed: {0}")]
-    TokenMissing(&'static str),
+    /// The call's token is missing or not right.
+    #[error("{0}")]
+    Token(Box<TokenFault>),
+    /// The call's token was used before.
+    #[error("a call with this jti was made before; every call has a jti of its own")]
+    ReplayedRequest,
+    /// So many signed calls were made that no more can be remembered.
+    #[error("no more signed calls can be remembered now; sign anew in {retry_after_s} s")]
+    TokensFull {
+        /// Seconds until there is room.
+        retry_after_s: u64,
+    },
+    /// The call's token may have been used in an earlier life of the node.
+    #[error("this node has just started; tokens issued in {retry_after_s} s or later are taken")]
+    TokensUnknown {
+        /// Seconds until then.
+        retry_after_s: u64,
+    },
     /// The operator's token is missing or wrong.
     #[error("the operator token is missing or wrong; it is in the data folder")]
     OperatorTokenInvalid,
@@ -80,6 +98,21 @@ pub struct Problem<'a> {
     user_id: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<String>,
+    #[serde(flatten)]
+    token: Option<ProblemToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_time: Option<String>,
+}
+
+/// What is wrong with a token.
+#[derive(Debug, Serialize)]
+struct ProblemToken {
+    claim: String,
+    expected: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    got: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Box<Wanted>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +125,28 @@ struct ProblemField {
 impl From<&FieldError> for ProblemField {
     fn from(error: &FieldError) -> Self {
         Self { field: error.field.clone(), code: error.code, detail: error.detail.clone() }
+    }
+}
+
+impl From<TokenFault> for ApiError {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(Box::new(fault))
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Account(unavailable.into())
+    }
+}
+
+impl Problem<'_> {
+    /// Says what time it is here, in Unix milliseconds, where the caller was not let in: its clock
+    /// may be the reason.
+    #[must_use]
+    pub fn at(mut self, now: u64) -> Self {
+        self.server_time = (self.status == 401).then(|| rfc3339(now));
+        self
     }
 }
 
@@ -109,7 +164,10 @@ impl ApiError {
             Self::ApiKeyInvalid(_) | Self::OperatorTokenInvalid => {
                 (StatusCode::UNAUTHORIZED, "api_key_invalid")
             }
-            Self::TokenMissing(_) => (StatusCode::UNAUTHORIZED, "token_missing"),
+            Self::Token(fault) => token_kind(fault.fault),
+            Self::ReplayedRequest => (StatusCode::CONFLICT, "replayed_request"),
+            Self::TokensFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::TokensUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
@@ -130,7 +188,13 @@ impl ApiError {
             errors: Vec::new(),
             user_id: None,
             revision: None,
+            token: None,
+            server_time: None,
         };
+        if let Self::Token(fault) = self {
+            let TokenFault { claim, expected, got, wanted, .. } = fault.as_ref().clone();
+            problem.token = Some(ProblemToken { claim, expected, got, token: wanted });
+        }
         if let Self::Account(error) = self {
             match error {
                 AccountError::InvalidFields(fields) => {
@@ -159,8 +223,20 @@ impl ApiError {
             Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_)) => {
                 Some(RETRY_AFTER_S)
             }
+            Self::TokensFull { retry_after_s } | Self::TokensUnknown { retry_after_s } => {
+                Some(*retry_after_s)
+            }
             _ => None,
         }
+    }
+}
+
+const fn token_kind(fault: Fault) -> (StatusCode, &'static str) {
+    match fault {
+        Fault::Missing => (StatusCode::UNAUTHORIZED, "token_missing"),
+        Fault::Invalid => (StatusCode::UNAUTHORIZED, "token_invalid"),
+        Fault::Expired => (StatusCode::UNAUTHORIZED, "token_expired"),
+        Fault::NotYetValid => (StatusCode::UNAUTHORIZED, "token_not_yet_valid"),
     }
 }
 

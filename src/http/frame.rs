@@ -1,22 +1,23 @@
 //! What is around every call: the request id, the trace, the problem body, the count.
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use tracing::{Instrument as _, Span};
 
 use crate::accounts::Unavailable;
 use crate::accounts::error::AccountError;
 use crate::events::ids::UserId;
 
-use super::accept;
+use super::api::Api;
 use super::error::ApiError;
 use super::flow::Flow;
 use super::route::Route;
 use super::trace::trace_id;
+use super::{accept, answer};
 
 /// The header a request id comes and goes in.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,7 +77,7 @@ fn is_about_named(span: &Span, request: &HttpRequest, pattern: &str) {
 pub async fn frame<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = RequestId::take_or_make(&request);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
@@ -84,9 +85,15 @@ pub async fn frame<B: MessageBody + 'static>(
     let _running = Flow::begin(&request);
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
-    let mut response = match accept::check(&request) {
-        Ok(()) => finish(next.call(request).instrument(span.clone()).await?, &id),
-        Err(error) => request.into_response(problem_response(&error, &id)).map_into_right_body(),
+    let api = request.app_data::<web::Data<Api>>().cloned();
+    let now = api.as_ref().map_or(0, |api| api.accounts.clock().unix_ms());
+    let response = match accept::check(&request) {
+        Ok(()) => finish(next.call(request).instrument(span.clone()).await?, &id, now),
+        Err(error) => request.into_response(problem_response(&error, &id, now)),
+    };
+    let mut response = match &api {
+        Some(api) => answer::sign(response, api).await,
+        None => response,
     };
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -135,17 +142,18 @@ fn counted(method: &Method) -> &'static str {
 fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     id: &RequestId,
-) -> ServiceResponse<EitherBody<B>> {
-    match response.response().error().map(|error| problem_of(error, id)) {
-        Some(problem) => response.into_response(problem).map_into_right_body(),
-        None => response.map_into_left_body(),
+    now: u64,
+) -> ServiceResponse<BoxBody> {
+    match response.response().error().map(|error| problem_of(error, id, now)) {
+        Some(problem) => response.into_response(problem),
+        None => response.map_into_boxed_body(),
     }
 }
 
 /// What an error is to a caller: ours as it is, the framework's as the nearest of ours.
-fn problem_of(error: &Error, id: &RequestId) -> HttpResponse {
+fn problem_of(error: &Error, id: &RequestId, now: u64) -> HttpResponse {
     if let Some(known) = error.as_error::<ApiError>() {
-        return problem_response(known, id);
+        return problem_response(known, id, now);
     }
     let nearest = match error.as_response_error().status_code() {
         StatusCode::NOT_FOUND => ApiError::NotFound,
@@ -155,10 +163,10 @@ fn problem_of(error: &Error, id: &RequestId) -> HttpResponse {
         }
         _ => ApiError::Internal,
     };
-    problem_response(&nearest, id)
+    problem_response(&nearest, id, now)
 }
 
-fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
+fn problem_response(error: &ApiError, id: &RequestId, now: u64) -> HttpResponse {
     let mut response = HttpResponse::build(error.kind().0);
     response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
     if let Some(seconds) = error.retry_after_s() {
@@ -177,5 +185,5 @@ fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
         }
         _ => {}
     }
-    response.body(serde_json::to_vec(&error.problem(&id.0)).unwrap_or_default())
+    response.body(serde_json::to_vec(&error.problem(&id.0).at(now)).unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `accept` | whether a caller takes what is answered |
+//! | `answer` `jwks` | answers signed by the region, and the keys for them |
 //! | `api` | what all handlers share |
 //! | `body` | bodies read strictly |
 //! | `call` | a company's call, from its headers to what is asked and by whom |
@@ -14,6 +15,7 @@
 //! | `flow` | what a connection is doing, for its time limits |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
+//! | `signed` | what a call's token must say |
 //! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
@@ -22,6 +24,7 @@
 //! Nothing is decided here. This room must never know actors' messages, files or keys.
 
 pub mod accept;
+mod answer;
 pub mod api;
 pub mod body;
 pub mod call;
@@ -37,12 +40,14 @@ pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod identities;
+pub mod jwks;
 pub mod login;
 pub mod openapi;
 pub mod operator;
 pub mod replicate;
 pub mod resource;
 mod route;
+pub mod signed;
 mod trace;
 pub mod users;
 pub mod whoami;
@@ -87,6 +92,7 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/health/live").get(health::live))
         .service(resource("/health/ready").get(health::ready))
         .service(resource("/metrics").get(health::metrics))
+        .service(resource("/.well-known/jwks.json").get(jwks::jwks))
         .service(resource("/openapi.json").get(openapi::openapi))
         .default_service(web::to(not_found));
     #[cfg(feature = "docs-page")]

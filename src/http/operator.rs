@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::accounts::error::AccountError;
+use crate::accounts::signing::{Algorithm, TokenKey, WantedSigning, algorithm_of};
 use crate::accounts::view::rfc3339;
 use crate::events::ids::{ApiKeyId, CompanyId, Country};
 use crate::events::policy::{Policies, Scope, Scopes, Signing};
@@ -52,6 +53,7 @@ fn show(id: CompanyId, company: &CompanyState) -> Value {
             json!({
                 "key": key.key,
                 "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
+                "signing": key.signing.as_ref().map(|it| algorithm_of(it).name()),
                 "expires_at": key.expires_unix_ms.map(rfc3339),
             })
         })
@@ -130,6 +132,35 @@ async fn put_policies(
 struct KeyBody {
     scopes: Vec<Scope>,
     expires_in_s: Option<u64>,
+    /// Left out: as the company must.
+    signing: Option<KeySigning>,
+    /// With `eddsa`: the company's public key.
+    public_jwk: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KeySigning {
+    None,
+    Hs256,
+    Eddsa,
+}
+
+fn wanted_signing(body: &KeyBody) -> Result<WantedSigning, ApiError> {
+    let wrong = |code, detail: &str| Err(AccountError::field("public_jwk", code, detail).into());
+    match (body.signing, &body.public_jwk) {
+        (Some(KeySigning::Eddsa), None) => wrong("required", "EdDSA needs the public JWK"),
+        (Some(KeySigning::Eddsa), Some(jwk)) => {
+            match TokenKey::public_of_jwk(jwk.to_string().as_bytes()) {
+                Ok(public) => Ok(WantedSigning::EdDsa(public)),
+                Err(error) => wrong("invalid", &error.to_string()),
+            }
+        }
+        (_, Some(_)) => wrong("unknown_field", "a public JWK goes with signing = eddsa"),
+        (Some(KeySigning::Hs256), None) => Ok(WantedSigning::Hs256),
+        (Some(KeySigning::None), None) => Ok(WantedSigning::Unsigned),
+        (None, None) => Ok(WantedSigning::AsTheCompanyMust),
+    }
 }
 
 async fn issue_key(
@@ -142,11 +173,16 @@ async fn issue_key(
     let body: KeyBody = body::json(&request, payload).await?;
     let now = api.accounts.clock().unix_ms();
     let expires = body.expires_in_s.map(|s| now.saturating_add(s.saturating_mul(1000)));
+    let wanted = wanted_signing(&body)?;
     let scopes = Scopes::new(body.scopes);
-    let key = api.accounts.issue_key(company_id(&id)?, scopes, expires).await?;
+    let key = api.accounts.issue_key(company_id(&id)?, scopes, expires, wanted).await?;
+    let [audience, _] = &api.audiences;
     Ok(HttpResponse::Created().json(json!({
         "key": key.id,
         "api_key": key.text.as_str(),
+        "signing": key.algorithm.map(Algorithm::name),
+        "signing_secret": key.signing_secret.as_ref().map(|secret| secret.as_str()),
+        "audience": audience,
         "expires_at": expires.map(rfc3339),
     })))
 }

@@ -19,6 +19,7 @@ use crate::events::command::Outcome;
 use crate::events::ids::{Country, UserId};
 
 use super::api::Api;
+use super::body;
 use super::call::{Call, Company};
 use super::error::ApiError;
 use super::frame;
@@ -51,7 +52,7 @@ pub(super) struct RegisterBody {
     password: Option<GivenPassword>,
     #[serde(default, deserialize_with = "given")]
     legacy_hash: Option<GivenHash>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
     #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
@@ -135,6 +136,7 @@ fn etag_of(value: &HeaderValue) -> Option<Seen> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatchBody {
+    #[serde(deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "given")]
     if_revision: Option<String>,

@@ -242,6 +242,18 @@ fn fields_of_the_wrong_name_type_or_number_are_named_in_a_change() {
         ("DELETE", &identity, json!({}), "value", "required"),
     ];
     each_names_its_field(&shop, cases);
+    let positions = json!(["NG", null, null, MARK]).to_string();
+    problem(
+        &shop.call_raw("POST", "/v1/users/lookup", &[], Some(&positions)),
+        422,
+        "invalid_fields",
+    );
+    let positions = json!([null, format!("{MARK}@example.com"), null]).to_string();
+    problem(
+        &shop.call_raw("POST", "/v1/users/lookup", &[], Some(&positions)),
+        422,
+        "invalid_fields",
+    );
     for body in ["[]", "1", "null", "\"s3cr3t\"", "true"] {
         for (method, path) in calls(&user) {
             let answer = shop.call_raw(method, &path, &[], Some(body));

@@ -8,7 +8,8 @@ use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 19] = [
+const ORDER: [(&str, &str); 20] = [
+    ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
     ("get", "/health/ready"),

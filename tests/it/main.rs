@@ -39,6 +39,7 @@ mod races;
 mod readme;
 mod repeats;
 mod rights;
+mod signed;
 mod slow;
 mod tidy;
 mod tls;

@@ -23,9 +23,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The data folder holds the local KMS's key: the one who makes both knows both.
     ("deployment", &["events", "files", "kms"]),
     ("config", &["events"]),
+    ("tokens", &["events", "files"]),
     ("tls", &["clock"]),
     ("actors", &["events", "log", "state", "crypto", "kms", "files", "clock"]),
-    ("accounts", &["events", "actors", "crypto", "kms", "clock"]),
+    ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
     ("http", &["events", "accounts"]),
     // A log folded in memory: what developers look at history with.
     ("replay", &["events", "log"]),

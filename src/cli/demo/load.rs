@@ -15,6 +15,7 @@ use crate::accounts::company::NewKey;
 use crate::accounts::error::AccountError;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
+use crate::accounts::signing::WantedSigning;
 use crate::events::ids::{Country, Slot, UserId};
 use crate::events::policy::{Policies, Scope, Scopes, Signing};
 
@@ -63,7 +64,9 @@ pub(super) async fn company(accounts: &Accounts, sample: &Sample) -> anyhow::Res
     }
     let scopes = Scopes::new(Scope::ALL);
     let expires = accounts.clock().unix_ms() + KEY_LIFETIME_MS;
-    let key = accounts.issue_key(company, scopes.clone(), Some(expires)).await?;
+    let key = accounts
+        .issue_key(company, scopes.clone(), Some(expires), WantedSigning::AsTheCompanyMust)
+        .await?;
     let caller = Caller {
         company,
         key: key.id,

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::load::Company;
 use super::people::{Known, Sample, plain};
-use crate::cli::{client, out};
+use crate::cli::client::{self, Answered, Outgoing};
+use crate::cli::out;
 
 /// The password that the proof sets for a moment.
 const OTHER_PASSWORD: &str = "another-password-for-a-moment";
@@ -44,9 +45,13 @@ async fn call(
     let started = Instant::now();
     let called = tokio::task::spawn_blocking(move || {
         let body = body.map(|body| body.to_string());
-        client::send(&client::agent(None)?, method, &url, ("X-Api-Key", &key), body.as_deref())
+        let headers = [("X-Api-Key", key.as_str())];
+        client::send(
+            &client::agent(None)?,
+            &Outgoing { method, url: &url, headers: &headers, body: body.as_deref() },
+        )
     });
-    let (status, text) = called.await??;
+    let Answered { status, body: text } = called.await??;
     let took_ms = started.elapsed().as_millis();
     let body = serde_json::from_str(&text).context("the answer is not JSON")?;
     Ok(Answer { status, body, took_ms })
