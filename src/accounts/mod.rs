@@ -88,6 +88,8 @@ pub struct Settings {
     pub cost: Cost,
     /// How much work one login may be.
     pub verify_budget: crate::crypto::pool::Budget,
+    /// How much of imported hashes is admitted.
+    pub limits: crate::crypto::legacy::Limits,
     /// Failed logins are answered at the next multiple of this time.
     pub failure_quantum: Duration,
     /// Prefixes of phone numbers that countries changed.

@@ -112,7 +112,7 @@ impl Trying {
                 self.at += 1;
                 continue;
             }
-            self.spent = self.spent.saturating_add(candidate.hash.relative_cost());
+            self.spent = self.spent.saturating_add(candidate.hash.cost_for(&self.password));
             if self.spent > self.budget.0 && self.tried > 0 {
                 return Step::Done(Outcome::BudgetExhausted { tried: self.at });
             }

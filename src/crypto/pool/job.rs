@@ -125,6 +125,14 @@ impl CandidateHash {
         }
     }
 
+    /// The same for this password: some formats cost more where it is long.
+    pub(super) fn cost_for(&self, password: &Password) -> u32 {
+        match self {
+            Self::Secret(hash) => hash.relative_cost(),
+            Self::Legacy(hash) => hash.cost_for(password),
+        }
+    }
+
     /// Begins verifying: what is no bcrypt is computed here.
     pub(super) fn begin_verify(&self, password: &Password) -> Trials {
         match self {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::course::Step;
 use super::*;
-use crate::crypto::legacy::{self, HashProfile};
+use crate::crypto::legacy::{self, HashProfile, Limits};
 use crate::crypto::secret::{self, Cost, Password, PasswordRefused, SecretHash};
 
 /// Nothing is refused for its wait.
@@ -49,7 +49,7 @@ fn secret(text: &str, at: u32) -> CandidateHash {
 
 fn md5(hex: &str) -> CandidateHash {
     let profile = HashProfile::from_json(br#"{"scheme":"digest","digest":"md5"}"#).unwrap();
-    CandidateHash::Legacy(legacy::admit(hex, None, Some(&profile)).unwrap())
+    CandidateHash::Legacy(legacy::admit(hex, None, Some(&profile), Limits::default()).unwrap())
 }
 
 /// MD5 of `p`.
