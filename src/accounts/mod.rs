@@ -14,6 +14,7 @@
 //! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
+//! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
 //!
 //! This room must never know HTTP, files or sled.
@@ -21,6 +22,7 @@
 pub mod caller;
 pub mod change;
 pub mod company;
+pub mod doctor;
 pub mod error;
 pub mod given;
 pub mod history;
@@ -45,7 +47,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{HashPool, Job, Outcome, Priority};
+use crate::crypto::pool::{HashPool, Job, Outcome, Priority, Share};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -100,6 +102,8 @@ pub struct Settings {
 pub struct Accounts {
     parts: AccountsParts,
     profiles: legacy::ProfileCache,
+    /// Held by the one diagnosis that runs.
+    diagnosing: tokio::sync::Semaphore,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -143,7 +147,8 @@ where
 impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
-        Self { parts, profiles: legacy::ProfileCache::new(256) }
+        let diagnosing = tokio::sync::Semaphore::new(1);
+        Self { parts, profiles: legacy::ProfileCache::new(256), diagnosing }
     }
 
     /// The actors beneath.
@@ -215,10 +220,14 @@ impl Accounts {
 
     /// Runs one job on the pool, in the company's part of it.
     async fn compute(&self, caller: &Caller, job: Job) -> Result<Outcome, AccountError> {
+        self.compute_for(caller.share(), job).await
+    }
+
+    async fn compute_for(&self, share: Share, job: Job) -> Result<Outcome, AccountError> {
         let running = self
             .parts
             .pool
-            .try_submit(caller.share(), Priority::Login, job)
+            .try_submit(share, Priority::Login, job)
             .map_err(|full| AccountError::PoolFull { retry_after: full.retry_after })?;
         running.await.map_err(|_| AccountError::HashFailed)
     }

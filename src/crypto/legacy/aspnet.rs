@@ -1,9 +1,10 @@
 //! ASP.NET Identity: base 64 of a version byte and a PBKDF2.
 //!
 //! ```text
-//! v2   00 salt16 key32                                              SHA-1, 1000 iterations
-//! v3   01 prf:u32 iterations:u32 salt_length:u32 salt key           numbers are big-endian;
-//!                                                                   prf 0 SHA-1, 1 SHA-256, 2 SHA-512
+//! v2   00 salt16 key32                       SHA-1, 1000 iterations
+//! v3   01 prf iterations salt_length salt key
+//!                                            numbers are u32, big-endian;
+//!                                            prf 0 is SHA-1, 1 SHA-256, 2 SHA-512
 //! ```
 //!
 //! Source: dotnet/aspnetcore `src/Identity/Extensions.Core/src/PasswordHasher.cs`.

@@ -1,5 +1,5 @@
-//! Authlogic and `restful_authentication`: SHA-512 taken over and over, in hex, 20 times by default,
-//! first of password and salt. The salt comes in its own column, where the shop has one.
+//! Authlogic and `restful_authentication`: SHA-512 taken over and over, in hex, 20 times by
+//! default, first of password and salt. The salt comes in its own column, where the shop has one.
 //!
 //! Source: binarylogic/authlogic `lib/authlogic/crypto_providers/sha512.rb`.
 

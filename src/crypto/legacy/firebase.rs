@@ -1,5 +1,5 @@
-//! Firebase Authentication: the project's signer key, encrypted under a key that scrypt makes of the
-//! password. Hash and salt are base 64, the salt in its own column.
+//! Firebase Authentication: the project's signer key, encrypted under a key that scrypt makes of
+//! the password. Hash and salt are base 64, the salt in its own column.
 //!
 //! ```text
 //! k    = scrypt(p, salt . salt_separator, N = 2^mem_cost, r = rounds, p = 1), 32 bytes

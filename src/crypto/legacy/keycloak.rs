@@ -1,5 +1,5 @@
-//! Keycloak: a credential of its export, JSON with `secretData` and `credentialData`, each an object
-//! or JSON in a string.
+//! Keycloak: a credential of its export, JSON with `secretData` and `credentialData`, each an
+//! object or JSON in a string.
 //!
 //! ```text
 //! pbkdf2  pbkdf2-sha256  pbkdf2-sha512     hashIterations; the key is as long as `value`

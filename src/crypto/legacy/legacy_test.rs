@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
@@ -60,6 +61,45 @@ fn every_vector_verifies_and_a_wrong_password_does_not() {
         assert!(!matches(&admitted, ""), "{format} {hash}");
     }
     assert_eq!(schemes, AnyScheme::NAMES.into_iter().collect(), "each scheme has a vector");
+}
+
+/// What is documented is what is built.
+#[test]
+fn the_documents_name_every_scheme_and_show_profiles_that_are_some() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hashes.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: BTreeSet<_> = rows.filter(|name| AnyScheme::NAMES.contains(name)).collect();
+    let built: BTreeSet<_> = AnyScheme::NAMES.into_iter().collect();
+    assert_eq!(documented, built);
+    let contract = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json"));
+    let contract: serde_json::Value = serde_json::from_str(contract).unwrap();
+    let listed = &contract["components"]["schemas"]["HashProfile"]["properties"]["scheme"]["enum"];
+    let listed = listed.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+    assert_eq!(listed.collect::<BTreeSet<_>>(), built);
+    let shown = page.split("```json").skip(1).map(|rest| rest.split("```").next().unwrap());
+    assert!(shown.map(profile).count() > 5);
+}
+
+/// With the pepper, or what stands for one, as a company would give it. All that verify are listed;
+/// the right one is the first.
+#[test]
+fn the_doctor_finds_every_vectors_profile_first() {
+    let first_file = VECTORS.lines().map(|line| serde_json::from_str(line).unwrap());
+    for Vector { format, password, hash, salt, profile } in first_file {
+        let described =
+            AnyScheme::recognise(&hash).map(|scheme| json!({ "scheme": scheme.name() }));
+        let right = profile.or(described).unwrap();
+        let pepper = ["pepper", "signer_key"].iter().find_map(|name| right[*name].as_str());
+        let password = Password::new(password);
+        let (salt, limits) = (salt.as_deref(), Limits::default());
+        let mut found = doctor::suspects(&hash, salt, pepper, &password, limits).unwrap();
+        let best = found.iter().position(|suspect| verify(&suspect.hash, &password));
+        let best = best.unwrap_or_else(|| panic!("{format}: nothing verifies"));
+        assert_eq!(found[best].profile, right, "{format} {hash}");
+        // What is tried up to it is work for less than a second.
+        let work: u32 = found.drain(..=best).map(|it| it.hash.cost_for(&password)).sum();
+        assert!(work < 1_000_000, "{format} {hash}: {work} us");
+    }
 }
 
 mod admission {

@@ -7,9 +7,9 @@
 //!           3_<length>_<passes>_<memory>  the same with these
 //! ```
 //!
-//! Argon2's salt is cut to 16 bytes, or repeated until it has them. Under a profile also `hash:salt`
-//! of 2.0 (SHA-256, or MD5 by its length) and, where the profile has the `crypt/key` as its pepper,
-//! a bare HMAC-SHA256.
+//! Argon2's salt is cut to 16 bytes, or repeated until it has them. Under a profile also
+//! `hash:salt` of 2.0 (SHA-256, or MD5 by its length) and, where the profile has the `crypt/key`
+//! as its pepper, a bare HMAC-SHA256.
 //!
 //! Source: magento2 `lib/internal/Magento/Framework/Encryption/Encryptor.php`.
 

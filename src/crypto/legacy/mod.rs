@@ -24,6 +24,7 @@ mod cost;
 mod devise;
 mod digest;
 mod django;
+pub mod doctor;
 mod encoding;
 mod firebase;
 mod hashes;
@@ -188,6 +189,10 @@ macro_rules! schemes {
                     return Some(Self::$variant($file::$variant::default()));
                 })+
                 None
+            }
+
+            fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)+ }
             }
 
             fn keys_with_pepper(&self) -> bool {
@@ -369,6 +374,9 @@ pub(super) fn begin_verify(hash: &LegacyHash, password: &Password) -> Trials {
     if trials.is_empty() { Trials::Known(false) } else { Trials::Bcrypts(trials) }
 }
 
+#[cfg(test)]
+#[path = "hostile_test.rs"]
+mod hostile;
 #[cfg(test)]
 #[path = "legacy_test.rs"]
 mod tests;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! shopware-md5      hex:salt or hex          md5(p . salt)
-//! shopware-sha256   iterations:salt:hex      h = ''; iterations + 1 times h = hex(SHA256(h . p . salt))
+//! shopware-sha256   iterations:salt:hex      h = ''; iterations + 1 times
+//!                                            h = hex(SHA256(h . p . salt))
 //! ```
 //!
 //! Source: shopware5/shopware `engine/Shopware/Components/Password/Encoder`. Its encoder

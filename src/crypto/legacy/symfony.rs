@@ -2,7 +2,8 @@
 //! in its own column.
 //!
 //! ```text
-//! symfony-message-digest   s = p{salt}, or p without one; d = H(s); iterations - 1 times d = H(d . s)
+//! symfony-message-digest   s = p{salt}, or p without one; d = H(s);
+//!                          iterations - 1 times d = H(d . s)
 //! symfony-pbkdf2           PBKDF2, a key of `length` bytes
 //! ```
 //!

@@ -15,8 +15,8 @@ use super::{HashRejected, Parsed, Scheme, Stored, cost};
 
 const KEY_BYTES: usize = 32;
 
-/// The most of `t`, which multiplies the time and not the memory.
-const MAX_TIME: u32 = 10;
+/// The most of `p` times `t`, which multiply the time and not the memory.
+const MAX_RUNS: u64 = 10;
 
 /// What one KiB takes, in nanoseconds.
 const NANOS_PER_KIB: u64 = 1500;
@@ -65,11 +65,16 @@ impl Params {
         let n = 1_u64.checked_shl(log_n).ok_or(HashRejected::CostOutOfBounds)?;
         // The same bounds as scrypt's.
         cost::scrypt(n, r.into(), p.into())?;
-        if time > MAX_TIME {
+        let params = Self { flavour, n, r, p, time };
+        if params.runs() > MAX_RUNS {
             return Err(HashRejected::CostOutOfBounds);
         }
-        let params = Self { flavour, n, r, p, time };
         params.for_reference().ok_or(HashRejected::UnsupportedHash).map(|_| params)
+    }
+
+    /// How often the memory is gone through, at most.
+    fn runs(self) -> u64 {
+        u64::from(self.p) * (u64::from(self.time) + 1)
     }
 
     fn for_reference(self) -> Option<reference::Params> {
@@ -105,9 +110,8 @@ impl Parsed for Hash {
     }
 
     fn cost(&self, _: usize) -> u32 {
-        let Params { n, r, p, time, .. } = self.params;
-        let kib = (n * u64::from(r) / 8).max(1);
-        cost::memory(kib, u64::from(p) * u64::from(time + 1), NANOS_PER_KIB)
+        let kib = (self.params.n * u64::from(self.params.r) / 8).max(1);
+        cost::memory(kib, self.params.runs(), NANOS_PER_KIB)
     }
 }
 

@@ -28,6 +28,16 @@ pub enum Job {
         /// How much work this may be.
         budget: Budget,
     },
+    /// Find all candidates that the password has.
+    Probe {
+        /// The password as given.
+        password: Password,
+        /// Tried in this order.
+        candidates: Vec<Candidate>,
+        /// How much work this may be. One that does not fit is left out, cheaper ones after it are
+        /// not.
+        budget: Budget,
+    },
     /// As [`Job::Verify`]; and where what matched is not a secret at the current cost, make one of
     /// the same password.
     VerifyThenHash {
@@ -88,6 +98,13 @@ pub enum Outcome {
     BudgetExhausted {
         /// How many of the list were dealt with.
         tried: usize,
+    },
+    /// What [`Job::Probe`] found.
+    Probed {
+        /// The places in the list of those that matched.
+        matched: Vec<usize>,
+        /// Whether the budget was enough for all.
+        complete: bool,
     },
     /// The password of [`Job::Hash`] cannot be a secret.
     Refused(PasswordRefused),
@@ -168,7 +185,9 @@ impl Job {
     pub(super) fn relative_cost(&self) -> u32 {
         let (candidates, budget, new) = match self {
             Self::Hash { cost, .. } => return cost.relative_cost(),
-            Self::Verify { candidates, budget, .. } => (candidates, budget, None),
+            Self::Verify { candidates, budget, .. } | Self::Probe { candidates, budget, .. } => {
+                (candidates, budget, None)
+            }
             Self::VerifyThenHash { candidates, budget, cost, .. } => {
                 (candidates, budget, Some(*cost))
             }

@@ -97,6 +97,21 @@ fn the_budget_stops_but_not_before_the_first() {
 }
 
 #[test]
+fn a_probe_names_all_and_leaves_out_what_is_too_much() {
+    let probe = |hashes, budget| {
+        run(Job::Probe { password: password("p"), candidates: tagged(hashes), budget })
+    };
+    let hashes = vec![md5(MD5_OF_P), secret("other", 4), secret("p", 4), md5(MD5_OF_P)];
+    let all = Outcome::Probed { matched: vec![0, 2, 3], complete: true };
+    assert_eq!(probe(hashes.clone(), AMPLE), all);
+    let cheap = Outcome::Probed { matched: vec![0, 3], complete: false };
+    assert_eq!(probe(hashes.clone(), Budget::from_micros(3)), cheap);
+    let first = vec![secret("p", 4), md5(MD5_OF_P)];
+    let only = Outcome::Probed { matched: vec![0], complete: false };
+    assert_eq!(probe(first, Budget::from_micros(0)), only);
+}
+
+#[test]
 fn equal_candidates_cost_once() {
     let same = secret("other", 4);
     let budget = Budget::from_micros(same.relative_cost() + 1);
