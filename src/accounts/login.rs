@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::actors::Unavailable;
 use crate::actors::house::Asked;
-use crate::crypto::pool::{Candidate, CandidateHash, Job, Outcome};
+use crate::crypto::pool::{Budget, Candidate, CandidateHash, Job, Outcome};
 use crate::crypto::secret::{Password, SecretHash};
 use crate::events::account::{self, Seen};
 use crate::events::cell::Mark;
@@ -106,8 +106,13 @@ impl Accounts {
     async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
         let own = Slot { company: caller.company, country: login.country };
         let mut found = Err(AccountError::InvalidCredentials);
-        for user in self.whom(caller, &login).await? {
-            found = self.try_account(caller, user, login.password.clone(), own).await;
+        let users = self.whom(caller, &login).await?;
+        // A login has one budget, however many users its identity may mean.
+        let budget = self.parts.settings.verify_budget;
+        let budget = budget.shared_by(u32::try_from(users.len()).unwrap_or(u32::MAX));
+        for user in users {
+            let password = login.password.clone();
+            found = self.try_account(caller, user, password, (own, budget)).await;
             if !matches!(found, Err(AccountError::InvalidCredentials)) {
                 break;
             }
@@ -141,7 +146,7 @@ impl Accounts {
         caller: &Caller,
         user: UserId,
         password: Password,
-        own: Slot,
+        (own, budget): (Slot, Budget),
     ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
         let loaded = match self.load(user).await {
             Err(AccountError::UserNotFound | AccountError::UserErased) => {
@@ -149,7 +154,8 @@ impl Accounts {
             }
             loaded => loaded?,
         };
-        let (matched, upgrade) = self.verify(caller, &loaded, password, Some(own)).await?;
+        let (matched, upgrade) =
+            self.verify(caller, &loaded, password, (Some(own), budget)).await?;
         Ok((loaded, matched, upgrade))
     }
 
@@ -160,15 +166,14 @@ impl Accounts {
         caller: &Caller,
         loaded: &Loaded,
         password: Password,
-        own: Option<Slot>,
+        (own, budget): (Option<Slot>, Budget),
     ) -> Result<(Tried, Option<SecretHash>), AccountError> {
         // U+0000 ends a password for some schemes: with it, other passwords would do as well.
         if password.expose().contains('\0') {
             return Err(AccountError::InvalidCredentials);
         }
         let Opened { tried, candidates, closed } = self.open_candidates(loaded, own).await?;
-        let settings = &self.parts.settings;
-        let (budget, cost) = (settings.verify_budget, settings.cost);
+        let cost = self.parts.settings.cost;
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
         match self.compute(caller, job).await? {
             Outcome::Matched { index, upgrade, .. } => {
@@ -303,7 +308,8 @@ impl Accounts {
         loaded: &Loaded,
         password: Password,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(caller, loaded, password, None).await?;
+        let budget = self.parts.settings.verify_budget;
+        let (matched, _) = self.verify(caller, loaded, password, (None, budget)).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

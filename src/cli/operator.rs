@@ -319,7 +319,12 @@ fn probe(
     };
     let password = next("password")?;
     let pepper = if peppered { Some(next("pepper")?) } else { None };
-    let specimen = json!({ "hash": hash, "salt": salt, "pepper": pepper, "password": password });
+    let mut specimen = json!({ "hash": hash, "password": password });
+    for (name, value) in [("salt", salt), ("pepper", pepper.as_deref())] {
+        if let (Some(value), Some(members)) = (value, specimen.as_object_mut()) {
+            members.insert(name.to_owned(), value.into());
+        }
+    }
     let found = operator.call("POST", "hash-profiles/probe", Some(&specimen))?;
     print(&found)?;
     let profiles = found.get("profiles").and_then(Value::as_array).map_or(0, Vec::len);

@@ -127,6 +127,15 @@ impl Budget {
         Self(micros)
     }
 
+    /// What each of so many jobs may take, that together they take no more.
+    #[must_use]
+    pub const fn shared_by(self, jobs: u32) -> Self {
+        match self.0.checked_div(jobs) {
+            Some(each) => Self(each),
+            None => self,
+        }
+    }
+
     /// So many milliseconds, at most 71 minutes of them.
     pub const fn from_millis(millis: u32) -> Self {
         Self(millis.saturating_mul(1000))

@@ -97,6 +97,14 @@ fn the_budget_stops_but_not_before_the_first() {
 }
 
 #[test]
+fn a_budget_that_is_shared_is_not_exceeded() {
+    let budget = Budget::from_micros(10);
+    assert_eq!(budget.shared_by(1), budget);
+    assert_eq!(budget.shared_by(3), Budget::from_micros(3));
+    assert_eq!(budget.shared_by(0), budget);
+}
+
+#[test]
 fn a_probe_names_all_and_leaves_out_what_is_too_much() {
     let probe = |hashes, budget| {
         run(Job::Probe { password: password("p"), candidates: tagged(hashes), budget })
