@@ -160,8 +160,10 @@ impl Parsed for Hash {
         let Digest { algorithm, rounds, hmac, .. } = self.scheme;
         let bytes = self.key.len() + self.salt.len() + password_bytes;
         let first = cost::digests(algorithm, if hmac { 3 } else { 1 }, bytes);
-        // At most the hex of the one before.
-        let each = 2 * algorithm.output_bytes();
+        let each = match self.scheme.chain {
+            Chain::Raw => algorithm.output_bytes(),
+            Chain::Hex => 2 * algorithm.output_bytes(),
+        };
         match rounds.0.saturating_sub(1) {
             0 => first,
             later => first.saturating_add(cost::digests(algorithm, later, each)),
