@@ -88,7 +88,8 @@ impl Accounts {
             None => None,
         };
         let content = profile.as_ref().map(|(_, content)| content.as_ref());
-        legacy::admit(&given.hash, given.salt.as_ref().map(|salt| salt.as_str()), content)?;
+        let salt = given.salt.as_ref().map(|salt| salt.as_str());
+        legacy::admit(&given.hash, salt, content, self.parts.settings.limits)?;
         let changed_at_unix_ms =
             given.changed_at.as_deref().map(|text| self.read_change_time(text)).transpose()?;
         let stored = StoredHash { hash: given.hash, salt: given.salt };
@@ -141,7 +142,8 @@ impl Accounts {
             None => None,
         };
         let salt = stored.salt.as_ref().map(|salt| salt.as_str());
-        Ok(legacy::admit(&stored.hash, salt, profile.as_deref())?)
+        let limits = self.parts.settings.limits;
+        Ok(legacy::admit(&stored.hash, salt, profile.as_deref(), limits)?)
     }
 
     /// A declared profile's content, from memory or opened.

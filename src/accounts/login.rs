@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::actors::Unavailable;
 use crate::actors::house::Asked;
-use crate::crypto::pool::{Candidate, CandidateHash, Job, Outcome};
+use crate::crypto::pool::{Budget, Candidate, CandidateHash, Job, Outcome};
 use crate::crypto::secret::{Password, SecretHash};
 use crate::events::account::{self, Seen};
 use crate::events::cell::Mark;
@@ -15,6 +15,7 @@ use crate::events::command::{self, Command, UpgradePassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
 use crate::events::policy::{Policy, Scope};
 use crate::events::stamp::EventRef;
+use crate::events::state::Credential;
 
 use super::caller::Caller;
 use super::error::AccountError;
@@ -63,6 +64,15 @@ struct Tried {
     lineage: Vec<EventRef>,
 }
 
+/// The credentials of an account, opened.
+struct Opened {
+    tried: Vec<Tried>,
+    /// Each of the same place in `tried`.
+    candidates: Vec<Candidate>,
+    /// Why one could not be opened.
+    closed: Option<AccountError>,
+}
+
 impl Accounts {
     /// Logs a user in. A failure is answered on the next tick of a fixed quantum, so that the work
     /// done for it does not show.
@@ -96,8 +106,13 @@ impl Accounts {
     async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
         let own = Slot { company: caller.company, country: login.country };
         let mut found = Err(AccountError::InvalidCredentials);
-        for user in self.whom(caller, &login).await? {
-            found = self.try_account(caller, user, login.password.clone(), own).await;
+        let users = self.whom(caller, &login).await?;
+        // A login has one budget, however many users its identity may mean.
+        let budget = self.parts.settings.verify_budget;
+        let budget = budget.shared_by(u32::try_from(users.len()).unwrap_or(u32::MAX));
+        for user in users {
+            let password = login.password.clone();
+            found = self.try_account(caller, user, password, (own, budget)).await;
             if !matches!(found, Err(AccountError::InvalidCredentials)) {
                 break;
             }
@@ -131,7 +146,7 @@ impl Accounts {
         caller: &Caller,
         user: UserId,
         password: Password,
-        own: Slot,
+        (own, budget): (Slot, Budget),
     ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
         let loaded = match self.load(user).await {
             Err(AccountError::UserNotFound | AccountError::UserErased) => {
@@ -139,7 +154,8 @@ impl Accounts {
             }
             loaded => loaded?,
         };
-        let (matched, upgrade) = self.verify(caller, &loaded, password, Some(own)).await?;
+        let (matched, upgrade) =
+            self.verify(caller, &loaded, password, (Some(own), budget)).await?;
         Ok((loaded, matched, upgrade))
     }
 
@@ -150,61 +166,81 @@ impl Accounts {
         caller: &Caller,
         loaded: &Loaded,
         password: Password,
-        own: Option<Slot>,
+        (own, budget): (Option<Slot>, Budget),
     ) -> Result<(Tried, Option<SecretHash>), AccountError> {
         // U+0000 ends a password for some schemes: with it, other passwords would do as well.
         if password.expose().contains('\0') {
             return Err(AccountError::InvalidCredentials);
         }
-        let (tried, candidates) = self.open_candidates(loaded, own).await?;
-        let settings = &self.parts.settings;
-        let (budget, cost) = (settings.verify_budget, settings.cost);
+        let Opened { tried, candidates, closed } = self.open_candidates(loaded, own).await?;
+        let cost = self.parts.settings.cost;
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
         match self.compute(caller, job).await? {
             Outcome::Matched { index, upgrade, .. } => {
                 let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
                 Ok((matched, upgrade))
             }
+            // What could not be tried may have been the right one.
             Outcome::Mismatched | Outcome::BudgetExhausted { .. } => {
-                Err(AccountError::InvalidCredentials)
+                Err(closed.unwrap_or(AccountError::InvalidCredentials))
             }
-            Outcome::Hashed(_) | Outcome::Refused(_) | Outcome::Failed(_) => {
-                Err(AccountError::HashFailed)
-            }
+            Outcome::Hashed(_)
+            | Outcome::Probed { .. }
+            | Outcome::Refused(_)
+            | Outcome::Failed(_) => Err(AccountError::HashFailed),
         }
     }
 
-    /// Opens the credentials that count: the company's own first, then cheap ones first.
+    /// Opens the credentials that count: the slot's own first, then cheap ones first, of equal ones
+    /// those of the same company first. One that cannot be opened keeps no other from being tried.
     async fn open_candidates(
         &self,
         loaded: &Loaded,
         own: Option<Slot>,
-    ) -> Result<(Vec<Tried>, Vec<Candidate>), AccountError> {
-        let mut opened = Vec::new();
+    ) -> Result<Opened, AccountError> {
+        let (mut sorted, mut closed) = (Vec::new(), None);
         for candidate in loaded.account().credentials(own) {
-            let (user, credential) = (candidate.user, candidate.credential);
-            let keys = self.parts.vault.keys_of(user).await?;
-            let hash = match candidate.slot {
-                None => {
-                    let clear =
-                        self.parts.vault.open(user, &keys, Place::Secret, &credential.hash)?;
-                    let text = std::str::from_utf8(&clear).map_err(|_| KeyFailure::Broken)?;
-                    let hash = SecretHash::parse(text).map_err(|_| KeyFailure::Broken)?;
-                    CandidateHash::Secret(hash)
+            let account::Candidate { user, slot, mark, credential } = candidate;
+            let hash = match self.open_candidate(user, slot, credential).await {
+                Ok(hash) => hash,
+                // Another node admitted what this one does not: no password will verify it here.
+                Err(
+                    error @ (AccountError::UnsupportedHash(_) | AccountError::HashCostOutOfBounds),
+                ) => {
+                    tracing::warn!(%user, %error, "a stored hash is left out");
+                    continue;
                 }
-                Some(slot) => {
-                    let stored = (&credential.hash, credential.profile);
-                    CandidateHash::Legacy(self.open_legacy(user, &keys, slot, stored).await?)
+                Err(error) => {
+                    closed = Some(error);
+                    continue;
                 }
             };
-            let (slot, mark) = (candidate.slot, candidate.mark);
             let tried = Tried { user, slot, mark, lineage: credential.lineage.clone() };
-            opened.push((slot != own, hash.relative_cost(), tried, hash));
+            let company = |slot: Option<Slot>| slot.map(|slot| slot.company);
+            let order = (slot != own, hash.relative_cost(), company(slot) != company(own));
+            sorted.push((order, tried, hash));
         }
-        opened.sort_by_key(|(foreign, cost, ..)| (*foreign, *cost));
-        let split =
-            opened.into_iter().map(|(_, _, tried, hash)| (tried, Candidate { tag: 0, hash }));
-        Ok(split.unzip())
+        sorted.sort_by_key(|(order, ..)| *order);
+        let split = sorted.into_iter().map(|(_, tried, hash)| (tried, Candidate { tag: 0, hash }));
+        let (tried, candidates) = split.unzip();
+        Ok(Opened { tried, candidates, closed })
+    }
+
+    async fn open_candidate(
+        &self,
+        user: UserId,
+        slot: Option<Slot>,
+        credential: &Credential,
+    ) -> Result<CandidateHash, AccountError> {
+        let keys = self.parts.vault.keys_of(user).await?;
+        let Some(slot) = slot else {
+            let clear = self.parts.vault.open(user, &keys, Place::Secret, &credential.hash)?;
+            let text = std::str::from_utf8(&clear).map_err(|_| KeyFailure::Broken)?;
+            let hash = SecretHash::parse(text).map_err(|_| KeyFailure::Broken)?;
+            return Ok(CandidateHash::Secret(hash));
+        };
+        let stored = (&credential.hash, credential.profile);
+        Ok(CandidateHash::Legacy(self.open_legacy(user, &keys, slot, stored).await?))
     }
 
     /// Records what follows from a login. If that cannot be written down the user is logged in all
@@ -272,7 +308,8 @@ impl Accounts {
         loaded: &Loaded,
         password: Password,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(caller, loaded, password, None).await?;
+        let budget = self.parts.settings.verify_budget;
+        let (matched, _) = self.verify(caller, loaded, password, (None, budget)).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

@@ -14,6 +14,7 @@
 //! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
+//! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
 //! | `signing` | what calls are signed with |
 //!
@@ -22,6 +23,7 @@
 pub mod caller;
 pub mod change;
 pub mod company;
+pub mod doctor;
 pub mod error;
 pub mod given;
 pub mod history;
@@ -47,7 +49,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{HashPool, Job, Outcome, Priority};
+use crate::crypto::pool::{HashPool, Job, Outcome, Priority, Share};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -93,6 +95,8 @@ pub struct Settings {
     pub cost: Cost,
     /// How much work one login may be.
     pub verify_budget: crate::crypto::pool::Budget,
+    /// How much of imported hashes is admitted.
+    pub limits: crate::crypto::legacy::Limits,
     /// Failed logins are answered at the next multiple of this time.
     pub failure_quantum: Duration,
     /// Prefixes of phone numbers that countries changed.
@@ -105,6 +109,8 @@ pub struct Accounts {
     profiles: legacy::ProfileCache,
     /// What calls are verified with, opened. Keys that fall out are wiped.
     token_keys: quick_cache::sync::Cache<ApiKeyId, Arc<signing::TokenKey>>,
+    /// Held by the one diagnosis that runs.
+    diagnosing: tokio::sync::Semaphore,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -152,6 +158,7 @@ impl Accounts {
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),
+            diagnosing: tokio::sync::Semaphore::new(1),
         }
     }
 
@@ -224,10 +231,14 @@ impl Accounts {
 
     /// Runs one job on the pool, in the company's part of it.
     async fn compute(&self, caller: &Caller, job: Job) -> Result<Outcome, AccountError> {
+        self.compute_for(caller.share(), job).await
+    }
+
+    async fn compute_for(&self, share: Share, job: Job) -> Result<Outcome, AccountError> {
         let running = self
             .parts
             .pool
-            .try_submit(caller.share(), Priority::Login, job)
+            .try_submit(share, Priority::Login, job)
             .map_err(|full| AccountError::PoolFull { retry_after: full.retry_after })?;
         running.await.map_err(|_| AccountError::HashFailed)
     }

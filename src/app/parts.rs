@@ -18,6 +18,7 @@ use crate::actors::shard_mailbox::Shard;
 use crate::clock::{Clock, OsEntropy, random};
 use crate::config::Config;
 use crate::crypto::blind::IndexKey;
+use crate::crypto::legacy::Limits;
 use crate::crypto::pool::{Budget, HashPool, PoolConfig};
 use crate::crypto::secret::Cost;
 use crate::deployment::Deployment;
@@ -126,6 +127,10 @@ pub(super) fn make_accounts(
             doing: "use the bcrypt cost",
             source: std::io::ErrorKind::InvalidInput.into(),
         })?,
+        limits: Limits {
+            argon2_kib: config.hash.argon2_max_mib.saturating_mul(1024),
+            pbkdf2_iterations: config.hash.pbkdf2_max_iterations,
+        },
         verify_budget: Budget::from_millis(
             u32::try_from(config.hash.verify_budget_ms).unwrap_or(u32::MAX),
         ),

@@ -144,6 +144,24 @@ enum HashProfileCommand {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Find out how a hash was made whose password you know: prints every profile that verifies it,
+    /// best first. The password, and a pepper where there is one, are lines of standard input, so
+    /// that no list of processes shows them.
+    #[command(after_help = "Examples:
+  echo 'correct horse' | jcas hash-profile probe 1602c7c51922e88d5876d58985ddb39f:aB
+  echo 'correct horse' | jcas hash-profile probe 1602c7c51922e88d5876d58985ddb39f --salt aB
+  cat password-and-cookie-key | jcas hash-profile probe 65f090dd16df27ccb5ee25cb84b96595 --pepper")]
+    Probe {
+        /// The hash, as it stands in its column.
+        hash: String,
+        /// Its salt, where that has a column of its own.
+        #[arg(long)]
+        salt: Option<String>,
+        /// The second line of standard input is the pepper: a secret of the shop's configuration
+        /// (the cookie key of PrestaShop, the signer key of Firebase).
+        #[arg(long)]
+        pepper: bool,
+    },
 }
 
 /// `90d`, `12h`, `30m` or `45s`, in seconds.
@@ -264,11 +282,48 @@ pub fn keys(config: &Config, args: KeyArgs) -> anyhow::Result<()> {
 
 /// `jcas hash-profile ..`
 pub fn hash_profile(config: &Config, args: HashProfileArgs) -> anyhow::Result<()> {
-    let HashProfileCommand::Set { id, country, name, file } = args.command;
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    let profile: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
-    let path = format!("companies/{id}/hash-profiles/{country}/{name}");
-    print(&Operator::of(config)?.call("PUT", &path, Some(&profile))?)
+    match args.command {
+        HashProfileCommand::Set { id, country, name, file } => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let profile: Value = serde_json::from_str(&text)
+                .with_context(|| format!("{} is no JSON", file.display()))?;
+            let path = format!("companies/{id}/hash-profiles/{country}/{name}");
+            print(&Operator::of(config)?.call("PUT", &path, Some(&profile))?)
+        }
+        HashProfileCommand::Probe { hash, salt, pepper } => {
+            probe(&Operator::of(config)?, &hash, salt.as_deref(), pepper)
+        }
+    }
+}
+
+fn probe(
+    operator: &Operator,
+    hash: &str,
+    salt: Option<&str>,
+    peppered: bool,
+) -> anyhow::Result<()> {
+    let mut lines = std::io::stdin().lines();
+    let mut next = |what| {
+        let line =
+            lines.next().with_context(|| format!("standard input has no line with the {what}"));
+        line?.context("cannot read standard input")
+    };
+    let password = next("password")?;
+    let pepper = if peppered { Some(next("pepper")?) } else { None };
+    let mut specimen = json!({ "hash": hash, "password": password });
+    for (name, value) in [("salt", salt), ("pepper", pepper.as_deref())] {
+        if let (Some(value), Some(members)) = (value, specimen.as_object_mut()) {
+            members.insert(name.to_owned(), value.into());
+        }
+    }
+    let found = operator.call("POST", "hash-profiles/probe", Some(&specimen))?;
+    print(&found)?;
+    let profiles = found.get("profiles").and_then(Value::as_array).map_or(0, Vec::len);
+    match profiles {
+        0 => bail!("no profile verifies this hash with this password"),
+        1 => {}
+        _ => out::note("several compute the same: take the one that names your shop"),
+    }
+    Ok(())
 }

@@ -24,6 +24,10 @@ pub struct HashConfig {
     pub verify_budget_ms: u64,
     /// Failed logins are answered at multiples of this, in milliseconds, 1 to 10 000.
     pub failure_quantum_ms: u64,
+    /// Memory of one imported Argon2 hash, in MiB, 64 to 1024.
+    pub argon2_max_mib: u32,
+    /// Iterations of one imported PBKDF2 hash, 2 000 000 to 10 000 000.
+    pub pbkdf2_max_iterations: u32,
 }
 
 impl HashConfig {
@@ -36,5 +40,9 @@ impl HashConfig {
         review.within("hash.max_wait_ms", self.max_wait_ms, &(100..=60_000), "ms");
         review.within("hash.verify_budget_ms", self.verify_budget_ms, &(100..=60_000), "ms");
         review.within("hash.failure_quantum_ms", self.failure_quantum_ms, &quantum, "ms");
+        let iterations = 2_000_000..=10_000_000;
+        review.within("hash.argon2_max_mib", self.argon2_max_mib, &(64..=1024), "MiB");
+        let most = self.pbkdf2_max_iterations;
+        review.within("hash.pbkdf2_max_iterations", most, &iterations, "iterations");
     }
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::accounts::company::CompanyError;
+use crate::accounts::doctor::Specimen;
 use crate::accounts::error::AccountError;
 use crate::events::decide_registry::RegistryRejection;
 use crate::events::ids::{CompanyId, ProfileName, Slot};
@@ -75,4 +76,13 @@ pub async fn get(
         }
     }
     Ok(HttpResponse::Ok().json(json!({ "profile_id": id, "profile": shown })))
+}
+
+/// `POST /v1/hash-profiles/probe`: the hash doctor. What is asked and answered is kept nowhere.
+pub async fn probe(
+    api: web::Data<Api>,
+    Call { caller, body: specimen }: Call<Specimen>,
+) -> Result<HttpResponse, ApiError> {
+    caller.require(Scope::Sync)?;
+    Ok(HttpResponse::Ok().json(api.accounts.diagnose(Some(&caller), specimen).await?))
 }

@@ -84,6 +84,7 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/v1/users/{id}/status").put(users::status))
         .service(resource("/v1/users/{id}/history").get(history::history))
+        .service(resource("/v1/hash-profiles/probe").post(hash_profiles::probe))
         .service(
             resource("/v1/hash-profiles/{country}/{name}")
                 .put(hash_profiles::put)

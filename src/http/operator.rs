@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::accounts::doctor::Specimen;
 use crate::accounts::error::AccountError;
 use crate::accounts::signing::{Algorithm, TokenKey, WantedSigning, algorithm_of};
 use crate::accounts::view::rfc3339;
@@ -34,6 +35,7 @@ pub fn operator_routes(config: &mut web::ServiceConfig) {
             resource("/operator/companies/{id}/hash-profiles/{country}/{name}")
                 .put(put_hash_profile),
         )
+        .service(resource("/operator/hash-profiles/probe").post(probe))
         .service(resource("/operator/state").get(state))
         .service(resource("/health/live").get(super::health::live))
         .service(resource("/health/ready").get(super::health::ready))
@@ -211,6 +213,16 @@ async fn put_hash_profile(
     let bytes = serde_json::to_vec(&profile).map_err(|_| ApiError::Internal)?;
     let id = api.accounts.declare_profile(slot, name, &bytes).await?;
     Ok(HttpResponse::Ok().json(json!({ "profile_id": id })))
+}
+
+async fn probe(
+    api: web::Data<Api>,
+    _: Operator,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let specimen: Specimen = body::json(&request, payload).await?;
+    Ok(HttpResponse::Ok().json(api.accounts.diagnose(None, specimen).await?))
 }
 
 async fn state(api: web::Data<Api>, _: Operator) -> Result<HttpResponse, ApiError> {

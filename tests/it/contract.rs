@@ -8,13 +8,14 @@ use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 20] = [
+const ORDER: [(&str, &str); 21] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/metrics"),
     ("get", "/v1/whoami"),
+    ("post", "/v1/hash-profiles/probe"),
     ("put", "/v1/hash-profiles/{country}/{name}"),
     ("get", "/v1/hash-profiles/{country}/{name}"),
     ("post", "/v1/users"),

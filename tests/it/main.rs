@@ -29,6 +29,7 @@ mod denied;
 mod disk;
 mod docs;
 mod docs_page;
+mod hash_formats;
 mod hashes;
 mod kill;
 mod loglines;

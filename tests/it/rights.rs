@@ -90,6 +90,9 @@ fn body(method: &str, path: &str, on: &Target) -> Value {
         ("PUT", "/v1/users/{id}/identities/{kind}/{value}") => json!({}),
         ("PUT", "/v1/users/{id}/status") => json!({ "status": "disabled" }),
         ("PUT", "/v1/hash-profiles/{country}/{name}") => json!({ "scheme": "magento1" }),
+        ("POST", "/v1/hash-profiles/probe") => {
+            json!({ "hash": "83878c91171338902e0fe0fb97a8c47a", "password": "p" })
+        }
         _ => Value::Null,
     }
 }

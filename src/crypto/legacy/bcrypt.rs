@@ -38,7 +38,7 @@ impl Parsed for bcrypt::Bcrypt {
         self.begin(password)
     }
 
-    fn relative_cost(&self) -> u32 {
+    fn cost(&self, _: usize) -> u32 {
         bcrypt::work(self.cost())
     }
 }

@@ -11,25 +11,15 @@
 //! After the generic imports of Auth0 and `FusionAuth`. An HMAC is computed once: no shop was found
 //! that iterates one. It must never know which shop it stands for.
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::hashes::Algorithm;
+use super::encoding::base64;
+use super::hashes::{Algorithm, Chain};
+use super::parameters::Count;
 use super::profile::is_default;
-use super::{HashRejected, InvalidProfile, Parsed, Scheme, Stored};
-
-/// The most rounds a profile may ask for: about a second of a core.
-const MAX_ROUNDS: u32 = 1_000_000;
-
-/// Base 64 as shops write it: padded or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use super::{HashRejected, InvalidProfile, Parsed, Scheme, Stored, cost};
 
 /// The scheme `digest` and its parameters.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +38,9 @@ pub(super) struct Digest {
     /// How the salt is written; it enters the digest decoded.
     #[serde(default, skip_serializing_if = "is_default")]
     salt_encoding: SaltEncoding,
+    /// How often the digest is taken in all.
     #[serde(default, skip_serializing_if = "is_default")]
-    rounds: Rounds,
+    rounds: Count<1>,
     #[serde(default, skip_serializing_if = "is_default")]
     chain: Chain,
 }
@@ -81,26 +72,6 @@ enum SaltEncoding {
     Base64,
 }
 
-/// What one round hands the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Chain {
-    #[default]
-    Raw,
-    Hex,
-}
-
-/// How often the digest is taken in all, 1..=1 000 000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Rounds(u32);
-
-impl Default for Rounds {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
 /// A digest with its salt.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub(super) struct Hash {
@@ -125,7 +96,7 @@ impl Digest {
         let decoded = match self.salt_encoding {
             SaltEncoding::Utf8 => Some(text.as_bytes().to_vec()),
             SaltEncoding::Hex => hex::decode(text).ok(),
-            SaltEncoding::Base64 => BASE64.decode(text).ok(),
+            SaltEncoding::Base64 => base64(text),
         };
         decoded.ok_or(HashRejected::SaltRefused)
     }
@@ -139,17 +110,8 @@ impl Digest {
         if self.hmac {
             return self.algorithm.hmac(key, message);
         }
-        let mut digest = self.algorithm.digest(message);
-        for _ in 1..self.rounds.0 {
-            digest = match self.chain {
-                Chain::Raw => self.algorithm.digest(&[&digest]),
-                Chain::Hex => {
-                    let text = Zeroizing::new(hex::encode(&*digest));
-                    self.algorithm.digest(&[text.as_bytes()])
-                }
-            };
-        }
-        digest
+        let first = self.algorithm.digest(message);
+        self.algorithm.iterate(first, self.rounds.0.saturating_sub(1), self.chain, b"")
     }
 }
 
@@ -161,9 +123,7 @@ impl Scheme for Digest {
     }
 
     fn validate(&self, peppered: bool) -> Result<(), InvalidProfile> {
-        if !(1..=MAX_ROUNDS).contains(&self.rounds.0) {
-            return Err(InvalidProfile::OutOfBounds("rounds"));
-        }
+        self.rounds.check("rounds", cost::MAX_ROUNDS)?;
         if self.hmac && self.rounds.0 > 1 {
             return Err(InvalidProfile::Contradiction("an hmac has one round"));
         }
@@ -176,7 +136,7 @@ impl Scheme for Digest {
     fn parse(&self, stored: Stored<'_>) -> Result<Hash, HashRejected> {
         let digest = match self.encoding {
             Encoding::Hex => hex::decode(stored.hash).ok(),
-            Encoding::Base64 => BASE64.decode(stored.hash).ok(),
+            Encoding::Base64 => base64(stored.hash),
         };
         let digest = digest
             .filter(|digest| digest.len() == self.algorithm.output_bytes())
@@ -196,7 +156,17 @@ impl Parsed for Hash {
         self.scheme.compute(password, &self.salt, &self.key).ct_eq(&self.digest).into()
     }
 
-    fn relative_cost(&self) -> u32 {
-        self.scheme.rounds.0
+    fn cost(&self, password_bytes: usize) -> u32 {
+        let Digest { algorithm, rounds, hmac, .. } = self.scheme;
+        let bytes = self.key.len() + self.salt.len() + password_bytes;
+        let first = cost::digests(algorithm, if hmac { 3 } else { 1 }, bytes);
+        let each = match self.scheme.chain {
+            Chain::Raw => algorithm.output_bytes(),
+            Chain::Hex => 2 * algorithm.output_bytes(),
+        };
+        match rounds.0.saturating_sub(1) {
+            0 => first,
+            later => first.saturating_add(cost::digests(algorithm, later, each)),
+        }
     }
 }

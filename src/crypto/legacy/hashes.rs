@@ -10,6 +10,17 @@ use sha2::digest::Digest;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
+/// What one round of an iterated digest hands the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Chain {
+    /// The digest's bytes.
+    #[default]
+    Raw,
+    /// The digest in lower-case hex.
+    Hex,
+}
+
 /// A digest algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +35,15 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The one whose digests are this long, in bytes.
+    pub(super) fn of_output_bytes(length: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.output_bytes() == length)
+    }
+
     /// The length of a digest, in bytes.
     pub(super) fn output_bytes(self) -> usize {
         match self {
@@ -45,6 +65,38 @@ impl Algorithm {
             Self::Sha256 => digest::<Sha256>(parts),
             Self::Sha384 => digest::<Sha384>(parts),
             Self::Sha512 => digest::<Sha512>(parts),
+        }
+    }
+
+    /// Takes a digest through more rounds of `d = H(d . suffix)`.
+    pub(super) fn iterate(
+        self,
+        mut digest: Zeroizing<Vec<u8>>,
+        rounds: u32,
+        chain: Chain,
+        suffix: &[u8],
+    ) -> Zeroizing<Vec<u8>> {
+        for _ in 0..rounds {
+            digest = match chain {
+                Chain::Raw => self.digest(&[&digest, suffix]),
+                Chain::Hex => {
+                    let text = Zeroizing::new(hex::encode(&*digest));
+                    self.digest(&[text.as_bytes(), suffix])
+                }
+            };
+        }
+        digest
+    }
+
+    /// Fills `key` by PBKDF2 with the HMAC of this digest.
+    pub(super) fn pbkdf2(self, password: &[u8], salt: &[u8], iterations: u32, key: &mut [u8]) {
+        match self {
+            Self::Md5 => pbkdf2::pbkdf2_hmac::<Md5>(password, salt, iterations, key),
+            Self::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, key),
+            Self::Sha224 => pbkdf2::pbkdf2_hmac::<Sha224>(password, salt, iterations, key),
+            Self::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, key),
+            Self::Sha384 => pbkdf2::pbkdf2_hmac::<Sha384>(password, salt, iterations, key),
+            Self::Sha512 => pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, key),
         }
     }
 
@@ -84,9 +136,9 @@ mod tests {
 
     #[test]
     fn lengths_are_right() {
-        use Algorithm::{Md5, Sha1, Sha224, Sha256, Sha384, Sha512};
-        for algorithm in [Md5, Sha1, Sha224, Sha256, Sha384, Sha512] {
+        for algorithm in Algorithm::ALL {
             assert_eq!(algorithm.digest(&[b"p"]).len(), algorithm.output_bytes());
+            assert_eq!(Algorithm::of_output_bytes(algorithm.output_bytes()), Some(algorithm));
             assert_eq!(algorithm.hmac(&[0; 500], &[b"p"]).len(), algorithm.output_bytes());
         }
     }

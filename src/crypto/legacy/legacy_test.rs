@@ -1,11 +1,18 @@
-//! Tests of the legacy formats: every vector of the formats that are built, and hostile input.
+//! Tests of the legacy formats: every vector, and hostile input.
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
 const VECTORS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/legacy-hashes.jsonl"));
+
+/// Made by `tests/vectors/more-hashes.*`; each line says by what.
+const MORE_VECTORS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/more-hashes.jsonl"));
 
 #[derive(Deserialize)]
 struct Vector {
@@ -20,40 +27,79 @@ fn profile(json: &str) -> HashProfile {
     HashProfile::from_json(json.as_bytes()).unwrap()
 }
 
+fn admit(
+    hash: &str,
+    salt: Option<&str>,
+    profile: Option<&HashProfile>,
+) -> Result<LegacyHash, HashRejected> {
+    super::admit(hash, salt, profile, Limits::default())
+}
+
 fn matches(hash: &LegacyHash, password: &str) -> bool {
     verify(hash, &Password::new(password.to_owned()))
 }
 
-/// A vector is of a format that is built when its profile reads, or its hash describes itself.
+fn vectors() -> impl Iterator<Item = Vector> {
+    [VECTORS, MORE_VECTORS]
+        .into_iter()
+        .flat_map(str::lines)
+        .map(|line| serde_json::from_str(line).unwrap())
+}
+
+/// Every one, of both files. The profile's default is not needed where a hash describes itself.
 #[test]
-fn every_vector_of_a_built_format_verifies() {
-    let mut verified = Vec::new();
-    for line in VECTORS.lines() {
-        let vector: Vector = serde_json::from_str(line).unwrap();
-        let profile = match vector.profile.map(serde_json::from_value::<HashProfile>) {
-            Some(Err(_)) => continue,
-            Some(Ok(profile)) => Some(profile),
-            None if AnyScheme::recognise(&vector.hash).is_none() => continue,
-            None => None,
-        };
-        let hash = admit(&vector.hash, vector.salt.as_deref(), profile.as_ref()).unwrap();
-        assert!(matches(&hash, &vector.password), "{}", vector.format);
-        assert!(!matches(&hash, &format!("{}!", vector.password)), "{}", vector.format);
-        assert!(!matches(&hash, ""), "{}", vector.format);
-        verified.push(vector.format);
+fn every_vector_verifies_and_a_wrong_password_does_not() {
+    let mut schemes = BTreeSet::new();
+    for Vector { format, password, hash, salt, profile } in vectors() {
+        let profile =
+            profile.map(|profile| serde_json::from_value::<HashProfile>(profile).unwrap());
+        let admitted = admit(&hash, salt.as_deref(), profile.as_ref());
+        let admitted = admitted.unwrap_or_else(|rejected| panic!("{format} {hash}: {rejected}"));
+        schemes.insert(admitted.hash.name());
+        assert!(matches(&admitted, &password), "{format} {hash}");
+        assert!(!matches(&admitted, &format!("{password}!")), "{format} {hash}");
+        assert!(!matches(&admitted, ""), "{format} {hash}");
     }
-    verified.dedup();
-    let built = [
-        "magento1-md5",
-        "magento1-sha256",
-        "magento1-sha512",
-        "bcrypt",
-        "plain-md5",
-        "plain-sha1",
-        "plain-sha256",
-        "plain-sha512",
-    ];
-    assert!(built.iter().all(|format| verified.iter().any(|done| done == format)), "{verified:?}");
+    assert_eq!(schemes, AnyScheme::NAMES.into_iter().collect(), "each scheme has a vector");
+}
+
+/// What is documented is what is built.
+#[test]
+fn the_documents_name_every_scheme_and_show_profiles_that_are_some() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hashes.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: BTreeSet<_> = rows.filter(|name| AnyScheme::NAMES.contains(name)).collect();
+    let built: BTreeSet<_> = AnyScheme::NAMES.into_iter().collect();
+    assert_eq!(documented, built);
+    let contract = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json"));
+    let contract: serde_json::Value = serde_json::from_str(contract).unwrap();
+    let listed = &contract["components"]["schemas"]["HashProfile"]["properties"]["scheme"]["enum"];
+    let listed = listed.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+    assert_eq!(listed.collect::<BTreeSet<_>>(), built);
+    let shown = page.split("```json").skip(1).map(|rest| rest.split("```").next().unwrap());
+    assert!(shown.map(profile).count() > 5);
+}
+
+/// With the pepper, or what stands for one, as a company would give it. All that verify are listed;
+/// the right one is the first.
+#[test]
+fn the_doctor_finds_every_vectors_profile_first() {
+    let first_file = VECTORS.lines().map(|line| serde_json::from_str(line).unwrap());
+    for Vector { format, password, hash, salt, profile } in first_file {
+        let described =
+            AnyScheme::recognise(&hash).map(|scheme| json!({ "scheme": scheme.name() }));
+        let right = profile.or(described).unwrap();
+        let pepper = ["pepper", "signer_key"].iter().find_map(|name| right[*name].as_str());
+        let password = Password::new(password);
+        let (salt, limits) = (salt.as_deref(), Limits::default());
+        let mut found = doctor::suspects(&hash, salt, pepper, &password, limits).unwrap();
+        let best = found.iter().position(|suspect| verify(&suspect.hash, &password));
+        let best = best.unwrap_or_else(|| panic!("{format}: nothing verifies"));
+        assert_eq!(found[best].profile, right, "{format} {hash}");
+        // What is tried up to it is work for less than a second.
+        let work: u32 = found.drain(..=best).map(|it| it.hash.cost_for(&password)).sum();
+        assert!(work < 1_000_000, "{format} {hash}: {work} us");
+    }
 }
 
 mod admission {

@@ -10,8 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::bcrypt::Bcrypt;
 use super::hashes::Algorithm;
-use super::{HashRejected, Parsed, Scheme, Stored};
-use crate::crypto::bcrypt;
+use super::{HashRejected, Parsed, Scheme, Stored, cost};
+use crate::crypto::bcrypt::{self, Begun};
 
 /// `Mage_Core_Model_Encryption::MAXIMUM_PASSWORD_LENGTH`, in bytes.
 const MAX_PASSWORD_BYTES: usize = 256;
@@ -66,10 +66,19 @@ impl Parsed for Hash {
         }
     }
 
-    fn relative_cost(&self) -> u32 {
+    fn begin(&self, password: &[u8]) -> Begun {
         match self {
-            Self::Digest { .. } => 1,
-            Self::Bcrypt(hash) => hash.relative_cost(),
+            Self::Bcrypt(hash) if password.len() <= MAX_PASSWORD_BYTES => hash.begin(password),
+            other => Begun::Known(other.verify(password)),
+        }
+    }
+
+    fn cost(&self, password_bytes: usize) -> u32 {
+        match self {
+            Self::Digest { algorithm, salt, .. } => {
+                cost::digests(*algorithm, 1, salt.len() + password_bytes)
+            }
+            Self::Bcrypt(hash) => Parsed::cost(hash, password_bytes),
         }
     }
 }

@@ -15,19 +15,52 @@
 //! This room must never know whose hash it holds, which company it came from, or that there is
 //! something newer.
 
+mod argon2;
+mod aspnet;
+mod authlogic;
 mod bcrypt;
+mod computation;
+mod cost;
+mod devise;
 mod digest;
+mod django;
+pub mod doctor;
+mod encoding;
+mod firebase;
 mod hashes;
+mod joomla;
+mod keycloak;
+mod ldap;
 mod magento1;
+mod magento2;
+mod md5crypt;
+mod nopcommerce;
+mod opencart;
+mod oscommerce;
+mod parameters;
+mod passlib;
 mod password;
+mod pbkdf2;
+mod phpass;
+mod prestashop;
 mod profile;
+mod salted;
+mod scrypt;
+mod sha1crypt;
+mod shacrypt;
+mod shopware;
+mod symfony;
+mod wordpress68;
+mod yescrypt;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+pub use self::cost::Limits;
+use self::cost::{MAX_MICROS_FOR_LENGTH, USUAL_PASSWORD_BYTES};
 use self::password::{Position, Recipe};
 pub use self::profile::{HashProfile, InvalidProfile};
 use super::bcrypt::{Begun, Trial};
@@ -71,16 +104,21 @@ struct Stored<'a> {
     salt: Option<&'a str>,
     /// The profile's pepper, for schemes that key with it; empty when there is none.
     pepper: &'a [u8],
+    limits: Limits,
 }
 
 impl<'a> Stored<'a> {
-    fn new(hash: &'a str, salt: Option<&'a str>) -> Result<Self, HashRejected> {
+    fn new(hash: &'a str, salt: Option<&'a str>, limits: Limits) -> Result<Self, HashRejected> {
         let salt_bytes = salt.map_or(0, str::len);
         if hash.len() > MAX_HASH_BYTES || salt_bytes > MAX_SALT_BYTES {
             return Err(HashRejected::TooLong);
         }
+        // No format writes anything else.
+        if !hash.is_ascii() {
+            return Err(HashRejected::UnsupportedHash);
+        }
         // Of an empty column and an absent one, both mean that there is no salt.
-        Ok(Self { hash, salt: salt.filter(|salt| !salt.is_empty()), pepper: &[] })
+        Ok(Self { hash, salt: salt.filter(|salt| !salt.is_empty()), pepper: &[], limits })
     }
 
     /// For formats that keep everything in the hash.
@@ -126,9 +164,9 @@ trait Parsed {
         Begun::Known(self.verify(password))
     }
 
-    /// What verifying takes, in microseconds on one core of the machine it was measured on; at
-    /// least 1.
-    fn relative_cost(&self) -> u32;
+    /// What verifying a password of this length takes, in microseconds on one core of the machine
+    /// it was measured on; at least 1.
+    fn cost(&self, password_bytes: usize) -> u32;
 }
 
 /// Makes the table of formats: the parameters of each under its name, and its hashes.
@@ -142,12 +180,19 @@ macro_rules! schemes {
         }
 
         impl AnyScheme {
+            #[cfg(test)]
+            const NAMES: [&str; [$($name),+].len()] = [$($name),+];
+
             /// The format that a hash shows by its looks, with that format's usual parameters.
             fn recognise(hash: &str) -> Option<Self> {
                 $(if $file::$variant::recognises(hash) {
                     return Some(Self::$variant($file::$variant::default()));
                 })+
                 None
+            }
+
+            fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)+ }
             }
 
             fn keys_with_pepper(&self) -> bool {
@@ -181,15 +226,15 @@ macro_rules! schemes {
             }
 
             fn verify(&self, password: &[u8]) -> bool {
-                match self { $(Self::$variant(hash) => hash.verify(password),)+ }
+                match self { $(Self::$variant(hash) => Parsed::verify(hash, password),)+ }
             }
 
             fn begin(&self, password: &[u8]) -> Begun {
-                match self { $(Self::$variant(hash) => hash.begin(password),)+ }
+                match self { $(Self::$variant(hash) => Parsed::begin(hash, password),)+ }
             }
 
-            fn relative_cost(&self) -> u32 {
-                match self { $(Self::$variant(hash) => hash.relative_cost(),)+ }
+            fn cost(&self, password_bytes: usize) -> u32 {
+                match self { $(Self::$variant(hash) => Parsed::cost(hash, password_bytes),)+ }
             }
         }
     };
@@ -197,7 +242,38 @@ macro_rules! schemes {
 
 schemes! {
     "bcrypt" => Bcrypt in bcrypt,
+    "wordpress68" => Wordpress68 in wordpress68,
+    "phpass" => Phpass in phpass,
+    "drupal7" => Drupal7 in phpass,
+    "drupal7-md5wrap" => Drupal7Md5Wrap in phpass,
+    "django" => Django in django,
+    "joomla-sha256" => JoomlaSha256 in joomla,
+    "ldap" => Ldap in ldap,
+    "md5crypt" => Md5Crypt in md5crypt,
+    "apr1" => Apr1 in md5crypt,
+    "sha1crypt" => Sha1Crypt in sha1crypt,
+    "sha256crypt" => Sha256Crypt in shacrypt,
+    "sha512crypt" => Sha512Crypt in shacrypt,
+    "yescrypt" => Yescrypt in yescrypt,
+    "scrypt7" => Scrypt7 in yescrypt,
+    "argon2" => Argon2 in argon2,
+    "passlib-pbkdf2" => PasslibPbkdf2 in passlib,
+    "magento2" => Magento2 in magento2,
+    "keycloak" => Keycloak in keycloak,
     "magento1" => Magento1 in magento1,
+    "prestashop" => Prestashop in prestashop,
+    "opencart" => Opencart in opencart,
+    "joomla-md5" => JoomlaMd5 in joomla,
+    "oscommerce" => Oscommerce in oscommerce,
+    "shopware-md5" => ShopwareMd5 in shopware,
+    "shopware-sha256" => ShopwareSha256 in shopware,
+    "symfony-message-digest" => SymfonyMessageDigest in symfony,
+    "symfony-pbkdf2" => SymfonyPbkdf2 in symfony,
+    "aspnet-identity" => AspnetIdentity in aspnet,
+    "nopcommerce" => Nopcommerce in nopcommerce,
+    "devise" => Devise in devise,
+    "authlogic" => Authlogic in authlogic,
+    "firebase-scrypt" => FirebaseScrypt in firebase,
     "digest" => Digest in digest,
 }
 
@@ -209,10 +285,27 @@ pub struct LegacyHash {
 }
 
 impl LegacyHash {
-    /// What verifying takes at most, in microseconds on one core of the machine it was measured
-    /// on. Cheap ones are worth trying first.
+    /// What verifying a password of usual length takes at most, in microseconds on one core of the
+    /// machine it was measured on. Cheap ones are worth trying first.
     pub fn relative_cost(&self) -> u32 {
-        self.hash.relative_cost().saturating_mul(self.recipe.attempts())
+        self.hash.cost(USUAL_PASSWORD_BYTES).saturating_mul(self.recipe.attempts())
+    }
+
+    /// The same for this password, which may be long.
+    pub fn cost_for(&self, password: &Password) -> u32 {
+        let forms = self.prepare(password);
+        forms.iter().fold(0, |sum: u32, bytes| sum.saturating_add(self.hash.cost(bytes.len())))
+    }
+
+    /// The forms of a password that are worth comparing.
+    fn prepare(&self, password: &Password) -> Vec<Zeroizing<Vec<u8>>> {
+        if password.expose().len() > MAX_PASSWORD_BYTES {
+            return Vec::new();
+        }
+        let mut forms = self.recipe.prepare(password.expose());
+        let most = self.hash.cost(USUAL_PASSWORD_BYTES).max(MAX_MICROS_FOR_LENGTH);
+        forms.retain(|bytes| self.hash.cost(bytes.len()) <= most);
+        forms
     }
 }
 
@@ -223,7 +316,7 @@ impl fmt::Debug for LegacyHash {
 }
 
 /// Checks a hash at the door: its format, its shape, its cost. `salt` is the content of its own
-/// column; `profile` the hash profile it came with.
+/// column; `profile` the hash profile it came with; `limits` what the operator lets in.
 ///
 /// The profile's scheme is asked first. A hash that is not of it but describes itself is taken for
 /// what it is, since shops move on and keep one column; what the shop does to every password it
@@ -232,8 +325,9 @@ pub fn admit(
     hash: &str,
     salt: Option<&str>,
     profile: Option<&HashProfile>,
+    limits: Limits,
 ) -> Result<LegacyHash, HashRejected> {
-    let stored = Stored::new(hash, salt)?;
+    let stored = Stored::new(hash, salt, limits)?;
     let Some(profile) = profile else { return self_described(stored, Recipe::default()) };
     match profile.parse(stored) {
         Ok(hash) => Ok(LegacyHash { hash, recipe: profile.recipe() }),
@@ -253,10 +347,7 @@ fn self_described(stored: Stored<'_>, recipe: Recipe) -> Result<LegacyHash, Hash
 
 /// Whether `password` has this hash. May take long: on the hash pool only.
 pub fn verify(hash: &LegacyHash, password: &Password) -> bool {
-    if password.expose().len() > MAX_PASSWORD_BYTES {
-        return false;
-    }
-    hash.recipe.prepare(password.expose()).iter().any(|bytes| hash.hash.verify(bytes))
+    hash.prepare(password).iter().any(|bytes| hash.hash.verify(bytes))
 }
 
 /// What verifying a password against a hash comes down to.
@@ -271,11 +362,8 @@ pub(super) enum Trials {
 /// As [`verify`], with bcrypts left to the hash pool's lanes. Of other formats it computes what
 /// there is to compute.
 pub(super) fn begin_verify(hash: &LegacyHash, password: &Password) -> Trials {
-    if password.expose().len() > MAX_PASSWORD_BYTES {
-        return Trials::Known(false);
-    }
     let mut trials = Vec::new();
-    for bytes in &hash.recipe.prepare(password.expose()) {
+    for bytes in &hash.prepare(password) {
         match hash.hash.begin(bytes) {
             Begun::Known(true) => return Trials::Known(true),
             Begun::Known(false) => {}
@@ -286,6 +374,9 @@ pub(super) fn begin_verify(hash: &LegacyHash, password: &Password) -> Trials {
     if trials.is_empty() { Trials::Known(false) } else { Trials::Bcrypts(trials) }
 }
 
+#[cfg(test)]
+#[path = "hostile_test.rs"]
+mod hostile;
 #[cfg(test)]
 #[path = "legacy_test.rs"]
 mod tests;

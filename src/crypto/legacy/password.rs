@@ -37,7 +37,8 @@ pub(super) enum Transform {
     None,
     /// PHP's `trim`.
     Trim,
-    /// PHP's `htmlspecialchars` with `ENT_QUOTES`.
+    /// PHP's `htmlspecialchars`. Whether it wrote single quotes as `&#039;` (`ENT_QUOTES`) or left
+    /// them (`ENT_COMPAT`, as `OpenCart` does) no company knows, so both are tried.
     #[serde(rename = "htmlspecialchars")]
     HtmlSpecialChars,
     /// PHP's `strip_tags`.
@@ -45,6 +46,13 @@ pub(super) enum Transform {
     /// The password's MD5 in lower-case hex stands in for it.
     #[serde(rename = "md5hex")]
     Md5Hex,
+}
+
+/// What `htmlspecialchars` does with single quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Left,
+    Escaped,
 }
 
 /// How to prepare a password for one hash.
@@ -64,31 +72,45 @@ impl Recipe {
 
     /// How many forms of a password [`Recipe::prepare`] gives at most.
     pub(super) fn attempts(&self) -> u32 {
-        1 + u32::from(self.also_untouched())
+        1 + u32::from(self.also_untouched()) + u32::from(self.escapes())
     }
 
-    /// The bytes to be hashed: one form, or two where a list of transforms names `none`. A form
-    /// that the character set cannot express is left out: nobody ever set that password.
+    /// The bytes to be hashed: one form, or more where a list of transforms names `none` or a
+    /// transform has variants. A form that the character set cannot express is left out: nobody
+    /// ever set that password.
     pub(super) fn prepare(&self, password: &str) -> Vec<Zeroizing<Vec<u8>>> {
-        let transformed = self.bytes(password, &self.transforms);
-        let untouched = if self.also_untouched() { self.bytes(password, &[]) } else { None };
-        let mut forms: Vec<_> = untouched.into_iter().chain(transformed).collect();
+        let untouched = self.also_untouched().then(|| self.bytes(password, &[], Quotes::Left));
+        let unquoted = self.bytes(password, &self.transforms, Quotes::Left);
+        let quoted =
+            self.escapes().then(|| self.bytes(password, &self.transforms, Quotes::Escaped));
+        // Where two are equal they are neighbours.
+        let forms = [untouched.flatten(), unquoted, quoted.flatten()];
+        let mut forms: Vec<_> = forms.into_iter().flatten().collect();
         forms.dedup();
         forms
+    }
+
+    fn escapes(&self) -> bool {
+        self.transforms.contains(&Transform::HtmlSpecialChars)
     }
 
     fn also_untouched(&self) -> bool {
         self.transforms.contains(&Transform::None)
     }
 
-    fn bytes(&self, password: &str, transforms: &[Transform]) -> Option<Zeroizing<Vec<u8>>> {
+    fn bytes(
+        &self,
+        password: &str,
+        transforms: &[Transform],
+        quotes: Quotes,
+    ) -> Option<Zeroizing<Vec<u8>>> {
         let mut text = Zeroizing::new(password.to_owned());
         let mut encoding = self.encoding;
         for transform in transforms {
             text = match transform {
                 Transform::None => text,
                 Transform::Trim => Zeroizing::new(trim(&text).to_owned()),
-                Transform::HtmlSpecialChars => html_special_chars(&text),
+                Transform::HtmlSpecialChars => html_special_chars(&text, quotes),
                 Transform::StripTags => strip_tags(&text),
                 Transform::Md5Hex => {
                     let digest = Md5::digest(encode(&text, encoding)?.as_slice());
@@ -122,7 +144,7 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r', '\0', '\x0b'])
 }
 
-fn html_special_chars(text: &str) -> Zeroizing<String> {
+fn html_special_chars(text: &str, quotes: Quotes) -> Zeroizing<String> {
     let mut escaped = Zeroizing::new(String::with_capacity(text.len() * 6));
     for letter in text.chars() {
         match letter {
@@ -130,7 +152,7 @@ fn html_special_chars(text: &str) -> Zeroizing<String> {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#039;"),
+            '\'' if quotes == Quotes::Escaped => escaped.push_str("&#039;"),
             _ => escaped.push(letter),
         }
     }
@@ -186,8 +208,8 @@ mod tests {
         use Transform::{HtmlSpecialChars, Md5Hex, StripTags, Trim};
         assert_eq!(only(&recipe(&[]), " p "), " p ");
         assert_eq!(only(&recipe(&[Trim]), " \t\0p\u{a0}\n"), "p\u{a0}");
-        let escaped = only(&recipe(&[HtmlSpecialChars]), "a&b<c>\"d'");
-        assert_eq!(escaped, "a&amp;b&lt;c&gt;&quot;d&#039;");
+        let escaped = only(&recipe(&[HtmlSpecialChars]), "a&b<c>\"d");
+        assert_eq!(escaped, "a&amp;b&lt;c&gt;&quot;d");
         let stripped = [
             ("a<b>c", "ac"),
             ("a < b", "a < b"),
@@ -209,7 +231,12 @@ mod tests {
         let both = recipe(&[Transform::None, Transform::HtmlSpecialChars]);
         assert_eq!(prepared(&both, "a&b"), [b"a&b".to_vec(), b"a&amp;b".to_vec()]);
         assert_eq!(prepared(&both, "ab"), [b"ab"]);
-        assert_eq!(both.attempts(), 2);
+        assert_eq!(prepared(&both, "a'b"), [b"a'b".to_vec(), b"a&#039;b".to_vec()]);
+        assert_eq!(prepared(&both, "'&").len(), 3);
+        assert_eq!(both.attempts(), 3);
+        let escaped = recipe(&[Transform::HtmlSpecialChars]);
+        assert_eq!(prepared(&escaped, "'&"), [b"'&amp;".to_vec(), b"&#039;&amp;".to_vec()]);
+        assert_eq!(escaped.attempts(), 2);
     }
 
     #[test]

@@ -51,6 +51,16 @@ pub(super) struct Trying {
     trial: Option<Trial>,
     /// What else may show that it matches.
     trials: Vec<Trial>,
+    /// Where all that match are looked for: those so far.
+    found: Option<Found>,
+}
+
+/// What a probe has found.
+#[derive(Default)]
+struct Found {
+    matched: Vec<usize>,
+    /// Whether a candidate was left out for the budget.
+    left_out: bool,
 }
 
 /// The candidate that matched.
@@ -70,6 +80,11 @@ pub(super) fn begin(job: Job) -> Step {
         },
         Job::Verify { password, candidates, budget } => {
             Trying::new(password, candidates, budget, None).next_candidate()
+        }
+        Job::Probe { password, candidates, budget } => {
+            let mut trying = Trying::new(password, candidates, budget, None);
+            trying.found = Some(Found::default());
+            trying.next_candidate()
         }
         Job::VerifyThenHash { password, candidates, budget, cost } => {
             Trying::new(password, candidates, budget, Some(cost)).next_candidate()
@@ -99,8 +114,19 @@ impl Trying {
         cost: Option<Cost>,
     ) -> Box<Self> {
         let (at, tried, spent) = (0, 0, 0);
-        let (trial, trials) = (None, Vec::new());
-        Box::new(Self { password, candidates, budget, cost, at, tried, spent, trial, trials })
+        let (trial, trials, found) = (None, Vec::new(), None);
+        Box::new(Self {
+            password,
+            candidates,
+            budget,
+            cost,
+            at,
+            tried,
+            spent,
+            trial,
+            trials,
+            found,
+        })
     }
 
     /// Goes through the candidates in their order until one takes a bcrypt. The first is tried
@@ -108,17 +134,30 @@ impl Trying {
     /// because the budget is set low.
     fn next_candidate(mut self: Box<Self>) -> Step {
         while let Some((before, [candidate, ..])) = self.candidates.split_at_checked(self.at) {
-            if before.iter().any(|seen| seen.hash == candidate.hash) {
+            let once = self.found.is_none();
+            if once && before.iter().any(|seen| seen.hash == candidate.hash) {
                 self.at += 1;
                 continue;
             }
-            self.spent = self.spent.saturating_add(candidate.hash.relative_cost());
-            if self.spent > self.budget.0 && self.tried > 0 {
-                return Step::Done(Outcome::BudgetExhausted { tried: self.at });
+            let spent = self.spent.saturating_add(candidate.hash.cost_for(&self.password));
+            if spent > self.budget.0 && self.tried > 0 {
+                let Some(found) = &mut self.found else {
+                    return Step::Done(Outcome::BudgetExhausted { tried: self.at });
+                };
+                found.left_out = true;
+                self.at += 1;
+                continue;
             }
+            self.spent = spent;
             self.tried += 1;
             match candidate.hash.begin_verify(&self.password) {
-                Trials::Known(true) => return self.matched(),
+                Trials::Known(true) => match &mut self.found {
+                    None => return self.matched(),
+                    Some(found) => {
+                        found.matched.push(self.at);
+                        self.at += 1;
+                    }
+                },
                 Trials::Known(false) => self.at += 1,
                 Trials::Bcrypts(trials) => {
                     self.trials = trials;
@@ -126,7 +165,10 @@ impl Trying {
                 }
             }
         }
-        Step::Done(Outcome::Mismatched)
+        Step::Done(match self.found {
+            None => Outcome::Mismatched,
+            Some(Found { matched, left_out }) => Outcome::Probed { matched, complete: !left_out },
+        })
     }
 
     fn next_trial(mut self: Box<Self>) -> Step {
@@ -139,12 +181,14 @@ impl Trying {
         self.next_candidate()
     }
 
-    fn resume(self: Box<Self>, computed: &Digest) -> Step {
-        if self.trial.as_ref().is_some_and(|trial| trial.agrees(computed)) {
-            self.matched()
-        } else {
-            self.next_trial()
+    fn resume(mut self: Box<Self>, computed: &Digest) -> Step {
+        if !self.trial.as_ref().is_some_and(|trial| trial.agrees(computed)) {
+            return self.next_trial();
         }
+        let Some(found) = &mut self.found else { return self.matched() };
+        found.matched.push(self.at);
+        self.at += 1;
+        self.next_candidate()
     }
 
     /// Makes the new secret where one is due. Without one the login is no less right: a password

@@ -28,6 +28,16 @@ pub enum Job {
         /// How much work this may be.
         budget: Budget,
     },
+    /// Find all candidates that the password has.
+    Probe {
+        /// The password as given.
+        password: Password,
+        /// Tried in this order.
+        candidates: Vec<Candidate>,
+        /// How much work this may be. One that does not fit is left out, cheaper ones after it are
+        /// not.
+        budget: Budget,
+    },
     /// As [`Job::Verify`]; and where what matched is not a secret at the current cost, make one of
     /// the same password.
     VerifyThenHash {
@@ -89,6 +99,13 @@ pub enum Outcome {
         /// How many of the list were dealt with.
         tried: usize,
     },
+    /// What [`Job::Probe`] found.
+    Probed {
+        /// The places in the list of those that matched.
+        matched: Vec<usize>,
+        /// Whether the budget was enough for all.
+        complete: bool,
+    },
     /// The password of [`Job::Hash`] cannot be a secret.
     Refused(PasswordRefused),
     /// The job could not be done.
@@ -110,6 +127,15 @@ impl Budget {
         Self(micros)
     }
 
+    /// What each of so many jobs may take, that together they take no more.
+    #[must_use]
+    pub const fn shared_by(self, jobs: u32) -> Self {
+        match self.0.checked_div(jobs) {
+            Some(each) => Self(each),
+            None => self,
+        }
+    }
+
     /// So many milliseconds, at most 71 minutes of them.
     pub const fn from_millis(millis: u32) -> Self {
         Self(millis.saturating_mul(1000))
@@ -122,6 +148,14 @@ impl CandidateHash {
         match self {
             Self::Secret(hash) => hash.relative_cost(),
             Self::Legacy(hash) => hash.relative_cost(),
+        }
+    }
+
+    /// The same for this password: some formats cost more where it is long.
+    pub(super) fn cost_for(&self, password: &Password) -> u32 {
+        match self {
+            Self::Secret(hash) => hash.relative_cost(),
+            Self::Legacy(hash) => hash.cost_for(password),
         }
     }
 
@@ -160,7 +194,9 @@ impl Job {
     pub(super) fn relative_cost(&self) -> u32 {
         let (candidates, budget, new) = match self {
             Self::Hash { cost, .. } => return cost.relative_cost(),
-            Self::Verify { candidates, budget, .. } => (candidates, budget, None),
+            Self::Verify { candidates, budget, .. } | Self::Probe { candidates, budget, .. } => {
+                (candidates, budget, None)
+            }
             Self::VerifyThenHash { candidates, budget, cost, .. } => {
                 (candidates, budget, Some(*cost))
             }

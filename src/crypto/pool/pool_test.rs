@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::course::Step;
 use super::*;
-use crate::crypto::legacy::{self, HashProfile};
+use crate::crypto::legacy::{self, HashProfile, Limits};
 use crate::crypto::secret::{self, Cost, Password, PasswordRefused, SecretHash};
 
 /// Nothing is refused for its wait.
@@ -49,7 +49,7 @@ fn secret(text: &str, at: u32) -> CandidateHash {
 
 fn md5(hex: &str) -> CandidateHash {
     let profile = HashProfile::from_json(br#"{"scheme":"digest","digest":"md5"}"#).unwrap();
-    CandidateHash::Legacy(legacy::admit(hex, None, Some(&profile)).unwrap())
+    CandidateHash::Legacy(legacy::admit(hex, None, Some(&profile), Limits::default()).unwrap())
 }
 
 /// MD5 of `p`.
@@ -94,6 +94,29 @@ fn the_budget_stops_but_not_before_the_first() {
     let none = Budget::from_micros(0);
     assert_eq!(run(verify("p", hashes.clone(), none)), Outcome::BudgetExhausted { tried: 1 });
     assert!(matches!(run(verify("other", hashes, none)), Outcome::Matched { index: 0, .. }));
+}
+
+#[test]
+fn a_budget_that_is_shared_is_not_exceeded() {
+    let budget = Budget::from_micros(10);
+    assert_eq!(budget.shared_by(1), budget);
+    assert_eq!(budget.shared_by(3), Budget::from_micros(3));
+    assert_eq!(budget.shared_by(0), budget);
+}
+
+#[test]
+fn a_probe_names_all_and_leaves_out_what_is_too_much() {
+    let probe = |hashes, budget| {
+        run(Job::Probe { password: password("p"), candidates: tagged(hashes), budget })
+    };
+    let hashes = vec![md5(MD5_OF_P), secret("other", 4), secret("p", 4), md5(MD5_OF_P)];
+    let all = Outcome::Probed { matched: vec![0, 2, 3], complete: true };
+    assert_eq!(probe(hashes.clone(), AMPLE), all);
+    let cheap = Outcome::Probed { matched: vec![0, 3], complete: false };
+    assert_eq!(probe(hashes.clone(), Budget::from_micros(3)), cheap);
+    let first = vec![secret("p", 4), md5(MD5_OF_P)];
+    let only = Outcome::Probed { matched: vec![0], complete: false };
+    assert_eq!(probe(first, Budget::from_micros(0)), only);
 }
 
 #[test]
