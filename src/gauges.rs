@@ -33,6 +33,7 @@ impl Gauges {
             ticks.tick().await;
             self.look_at_log();
             self.look_at_pool();
+            self.look_at_limits();
             if let Err(error) = self.look_at_actors().await {
                 tracing::debug!(%error, "not every actor could be looked at");
             }
@@ -57,6 +58,20 @@ impl Gauges {
         gauge!("jcas_hash_pool_running").set(float(pool.running));
         gauge!("jcas_hash_pool_done").set(float(pool.done));
         gauge!("jcas_hash_pool_rejected").set(float(pool.rejected));
+    }
+
+    fn look_at_limits(&self) {
+        let guesses = self.accounts.guesses();
+        gauge!("jcas_guessing_counts", "of" => "way").set(float(guesses.ways));
+        gauge!("jcas_guessing_counts", "of" => "account").set(float(guesses.accounts));
+        gauge!("jcas_guessing_counts", "of" => "client").set(float(guesses.clients));
+        gauge!("jcas_guessing_counts", "of" => "known_client").set(float(guesses.known_clients));
+        let (account, client) = (guesses.refused_account, guesses.refused_client);
+        gauge!("jcas_attempts_refused", "for" => "account").set(float(account));
+        gauge!("jcas_attempts_refused", "for" => "client").set(float(client));
+        for (policy, refused) in self.accounts.limited() {
+            gauge!("jcas_calls_limited", "policy" => policy.as_str()).set(float(refused));
+        }
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {

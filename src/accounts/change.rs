@@ -8,15 +8,17 @@ use serde_json::Value;
 use crate::actors::Unavailable;
 use crate::crypto::secret::{self, Password};
 use crate::events::account::Seen;
-use crate::events::command::{Command, Outcome, Rejection, SetPassword};
+use crate::events::command::{Command, Outcome, Proof, Rejection, SetPassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
 use crate::events::policy::Scope;
 
-use super::Accounts;
 use super::caller::Caller;
 use super::error::AccountError;
+use super::guessing::Way;
 use super::legacy::GivenHash;
+use super::limits::Policy;
 use super::register::{read_fields, with_rivals};
+use super::{Accounts, Loaded};
 
 impl Accounts {
     /// Writes profile fields; null removes one.
@@ -47,15 +49,8 @@ impl Accounts {
         caller.require(Scope::Write)?;
         secret::check_new(&password)?;
         let loaded = self.load(user).await?;
-        let started = self.parts.clock.monotonic();
         let proof = match current {
-            Some(current) => match self.prove(&loaded, current).await {
-                Err(AccountError::InvalidCredentials) => {
-                    self.wait_for_tick(started).await;
-                    return Err(AccountError::InvalidCredentials);
-                }
-                proved => Some(proved?),
-            },
+            Some(current) => Some(self.prove_current(caller, &loaded, current).await?),
             None => None,
         };
         let hash = self.hash(password).await?;
@@ -66,8 +61,27 @@ impl Accounts {
             Err(AccountError::Rejected(Rejection::ProofOutdated)) => {
                 Err(AccountError::InvalidCredentials)
             }
-            answered => Ok(answered?.1),
+            answered => {
+                let seen = answered?.1;
+                self.forgive(&loaded);
+                Ok(seen)
+            }
         }
+    }
+
+    /// Verifies a current password, as a login would.
+    async fn prove_current(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        current: Password,
+    ) -> Result<Proof, AccountError> {
+        let mut attempt = self.attempt(caller, Way::User(loaded.requested), None)?;
+        let proved = match attempt.is_for(loaded) {
+            Ok(()) => self.prove(loaded, current, &mut attempt).await,
+            Err(refused) => Err(refused),
+        };
+        attempt.end(proved).await
     }
 
     /// Adds a company's hash of the user's password.
@@ -101,6 +115,7 @@ impl Accounts {
         if let Some(country) = country {
             caller.require_country(country)?;
         }
+        self.take(caller.key, Policy::Claims)?;
         let accounts = Arc::clone(self);
         // As with a registration, a caller that hangs up does not free the identity too early.
         let running = tokio::spawn(async move {
@@ -114,13 +129,15 @@ impl Accounts {
             let Some(command) = command.next_back() else { return Err(AccountError::UserNotFound) };
             let answered = accounts.ask(&caller, &loaded, None, command).await;
             drop(held);
-            match answered {
+            let answered = match answered {
                 Err(AccountError::Rejected(Rejection::IdentityTaken { by })) => {
                     let user = accounts.told(&caller, by).await;
                     Err(AccountError::IdentityTaken { user })
                 }
-                answered => Ok(answered?.1),
-            }
+                answered => answered.map(|(_, seen)| seen),
+            };
+            accounts.claimed(&caller, &answered);
+            answered
         });
         running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
     }

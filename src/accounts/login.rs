@@ -1,7 +1,7 @@
 //! Logging a user in: the path that matters.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -16,8 +16,10 @@ use crate::events::ids::{Country, IdentityKind, Slot, UserId};
 use crate::events::policy::Scope;
 use crate::events::stamp::EventRef;
 
+use super::attempt::Attempt;
 use super::caller::Caller;
 use super::error::AccountError;
+use super::guessing::Way;
 use super::vault::{KeyFailure, Place};
 use super::view::UserView;
 use super::{Accounts, Loaded};
@@ -42,6 +44,8 @@ pub struct Login {
     pub password: Password,
     /// The revision whose profile the company has.
     pub known: Option<Seen>,
+    /// Where the company's customer calls it from.
+    pub client: Option<IpAddr>,
 }
 
 /// What a login answers.
@@ -64,8 +68,8 @@ struct Tried {
 }
 
 impl Accounts {
-    /// Logs a user in. A failure is answered on the next tick of a fixed quantum, so that the work
-    /// done for it does not show.
+    /// Logs a user in. A failure is answered on a tick of a fixed quantum, so that the work done for
+    /// it does not show. It goes on by itself, so a caller that hangs up is counted all the same.
     pub async fn login(
         self: &Arc<Self>,
         caller: Caller,
@@ -73,36 +77,45 @@ impl Accounts {
     ) -> Result<LoginView, AccountError> {
         caller.require(Scope::Login)?;
         caller.require_country(login.country)?;
-        let started = self.parts.clock.monotonic();
+        let way = self.way(&login)?;
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move { accounts.do_login(&caller, login).await });
-        let answered = running.await;
-        let answered =
-            answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();
-        if matches!(answered, Err(AccountError::InvalidCredentials)) {
-            self.wait_for_tick(started).await;
+        let running = tokio::spawn(async move {
+            let mut attempt = accounts.attempt(&caller, way, login.client)?;
+            let answered = accounts.do_login(&caller, way, login, &mut attempt).await;
+            attempt.end(answered).await
+        });
+        running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten()
+    }
+
+    /// How a login names its user: what attempts are counted by.
+    fn way(&self, login: &Login) -> Result<Way, AccountError> {
+        match &login.who {
+            Who::User(user) => Ok(Way::User(*user)),
+            Who::Identity(kind, typed) => {
+                let identity = self.reader().read(*kind, typed, Some(login.country))?;
+                Ok(Way::Identity(identity.index))
+            }
         }
-        answered
     }
 
-    /// Waits for the next tick since a call began.
-    pub(super) async fn wait_for_tick(&self, started: Duration) {
-        let quantum = self.parts.settings.failure_quantum.as_millis().max(1);
-        let elapsed = self.parts.clock.monotonic().saturating_sub(started).as_millis();
-        let rest = quantum - elapsed % quantum;
-        tokio::time::sleep(Duration::from_millis(u64::try_from(rest).unwrap_or_default())).await;
-    }
-
-    async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
-        let loaded = match self.find_account(caller, &login).await {
+    async fn do_login(
+        &self,
+        caller: &Caller,
+        way: Way,
+        login: Login,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<LoginView, AccountError> {
+        let loaded = match self.find_account(caller, way).await {
             Ok(loaded) => loaded,
             Err(AccountError::UserNotFound | AccountError::UserErased) => {
+                self.try_candidates(login.password, Vec::new(), attempt).await?;
                 return Err(AccountError::InvalidCredentials);
             }
             Err(error) => return Err(error),
         };
+        attempt.is_for(&loaded)?;
         let own = Slot { company: caller.company, country: login.country };
-        let (matched, upgrade) = self.verify(&loaded, login.password, Some(own)).await?;
+        let (matched, upgrade) = self.verify(&loaded, login.password, Some(own), attempt).await?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
         }
@@ -112,12 +125,11 @@ impl Accounts {
         Ok(LoginView { user: self.view(&loaded, whole).await?, upgraded: changed.upgraded })
     }
 
-    async fn find_account(&self, caller: &Caller, login: &Login) -> Result<Loaded, AccountError> {
-        let user = match &login.who {
-            Who::User(user) => *user,
-            Who::Identity(kind, typed) => {
-                let identity = self.reader().read(*kind, typed, Some(login.country))?;
-                let claimants = self.parts.house.find(identity.index, caller.company).await?;
+    async fn find_account(&self, caller: &Caller, way: Way) -> Result<Loaded, AccountError> {
+        let user = match way {
+            Way::User(user) => user,
+            Way::Identity(index) => {
+                let claimants = self.parts.house.find(index, caller.company).await?;
                 account::meant(&claimants).ok_or(AccountError::UserNotFound)?.user
             }
         };
@@ -131,20 +143,37 @@ impl Accounts {
         loaded: &Loaded,
         password: Password,
         own: Option<Slot>,
+        attempt: &mut Attempt<'_>,
     ) -> Result<(Tried, Option<SecretHash>), AccountError> {
+        let (tried, candidates) = self.open_candidates(loaded, own).await?;
+        let (index, upgrade) = self.try_candidates(password, candidates, attempt).await?;
+        let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
+        Ok((matched, upgrade))
+    }
+
+    /// Tries a password on the pool. Where there is nothing to try it is tried on a decoy, so that
+    /// a user who is not there waits and works as one does who is.
+    async fn try_candidates(
+        &self,
+        password: Password,
+        mut candidates: Vec<Candidate>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(usize, Option<SecretHash>), AccountError> {
         // U+0000 ends a password for some schemes: with it, other passwords would do as well.
         if password.expose().contains('\0') {
             return Err(AccountError::InvalidCredentials);
         }
-        let (tried, candidates) = self.open_candidates(loaded, own).await?;
         let settings = &self.parts.settings;
         let (budget, cost) = (settings.verify_budget, settings.cost);
+        if candidates.is_empty() {
+            let decoy = SecretHash::decoy(cost).map_err(|_| AccountError::HashFailed)?;
+            candidates.push(Candidate { tag: 0, hash: CandidateHash::Secret(decoy) });
+        }
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
-        match self.compute(job).await? {
-            Outcome::Matched { index, upgrade, .. } => {
-                let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
-                Ok((matched, upgrade))
-            }
+        let computed = self.compute(job).await?;
+        attempt.waited(computed.waited);
+        match computed.outcome {
+            Outcome::Matched { index, upgrade, .. } => Ok((index, upgrade)),
             Outcome::Mismatched | Outcome::BudgetExhausted { .. } => {
                 Err(AccountError::InvalidCredentials)
             }
@@ -250,8 +279,9 @@ impl Accounts {
         &self,
         loaded: &Loaded,
         password: Password,
+        attempt: &mut Attempt<'_>,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(loaded, password, None).await?;
+        let (matched, _) = self.verify(loaded, password, None, attempt).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

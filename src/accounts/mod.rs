@@ -7,6 +7,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `caller` | who asks, and what of the request is kept |
+//! | `guessing` `limits` | how often passwords may be tried, and calls made; `bounded` is their table |
+//! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
@@ -16,20 +18,25 @@
 //!
 //! This room must never know HTTP, files or sled.
 
+mod attempt;
+mod bounded;
 pub mod caller;
 pub mod change;
 pub mod company;
 pub mod error;
+pub mod guessing;
 pub mod history;
 pub mod identity;
 pub mod legacy;
+mod limited;
+pub mod limits;
 pub mod login;
 pub mod register;
 pub mod vault;
 pub mod view;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::actors::House;
@@ -38,7 +45,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{HashPool, Job, Outcome};
+use crate::crypto::pool::{Computed, HashPool, Job, Outcome};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -51,6 +58,8 @@ pub use crate::crypto::secret::Password;
 
 use self::caller::Caller;
 use self::error::AccountError;
+use self::guessing::Guessing;
+use self::limits::Limits;
 use self::vault::{Place, UserKeys, Vault};
 
 /// Most users of one account that are looked at: a bound on what a chain of links can cost.
@@ -81,8 +90,12 @@ pub struct Settings {
     pub cost: Cost,
     /// How much work one login may be.
     pub verify_budget: crate::crypto::pool::Budget,
-    /// Failed logins are answered at the next multiple of this time.
+    /// Failed logins are answered at a multiple of this time.
     pub failure_quantum: Duration,
+    /// How often passwords may be tried.
+    pub guessing: guessing::Rules,
+    /// How often an API key may do what.
+    pub rates: limits::Rates,
     /// Prefixes of phone numbers that countries changed.
     pub renumberings: Vec<Renumbering>,
 }
@@ -91,6 +104,8 @@ pub struct Settings {
 pub struct Accounts {
     parts: AccountsParts,
     profiles: legacy::ProfileCache,
+    guessing: Mutex<Guessing>,
+    limits: Mutex<Limits>,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -125,7 +140,9 @@ impl Loaded {
 impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
-        Self { parts, profiles: legacy::ProfileCache::new(256) }
+        let guessing = Mutex::new(Guessing::new(parts.settings.guessing));
+        let limits = Mutex::new(Limits::new(parts.settings.rates));
+        Self { parts, profiles: legacy::ProfileCache::new(256), guessing, limits }
     }
 
     /// The actors beneath.
@@ -187,7 +204,7 @@ impl Accounts {
     /// Hashes a new password on the pool.
     async fn hash(&self, password: Password) -> Result<SecretHash, AccountError> {
         let cost = self.parts.settings.cost;
-        match self.compute(Job::Hash { password, cost }).await? {
+        match self.compute(Job::Hash { password, cost }).await?.outcome {
             Outcome::Hashed(hash) => Ok(hash),
             Outcome::Refused(refused) => Err(AccountError::PasswordRefused(refused)),
             _ => Err(AccountError::HashFailed),
@@ -195,7 +212,7 @@ impl Accounts {
     }
 
     /// Runs one job on the pool.
-    async fn compute(&self, job: Job) -> Result<Outcome, AccountError> {
+    async fn compute(&self, job: Job) -> Result<Computed, AccountError> {
         let running = self
             .parts
             .pool

@@ -20,6 +20,7 @@ use super::caller::Caller;
 use super::error::{AccountError, FieldError};
 use super::identity::Identity;
 use super::legacy::GivenHash;
+use super::limits::Policy;
 use super::vault::{KeyFailure, Place, UserKeys};
 use super::view::UserView;
 
@@ -60,9 +61,13 @@ impl Accounts {
     ) -> Result<UserView, AccountError> {
         caller.require(Scope::Write)?;
         caller.require_country(registration.country)?;
+        self.take(caller.key, Policy::Claims)?;
         let accounts = Arc::clone(self);
-        let running =
-            tokio::spawn(async move { accounts.do_register(&caller, registration).await });
+        let running = tokio::spawn(async move {
+            let registered = accounts.do_register(&caller, registration).await;
+            accounts.claimed(&caller, &registered);
+            registered
+        });
         running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
     }
 

@@ -3,9 +3,10 @@
 //! Every call goes through the same steps, in this order, before its handler sees it:
 //!
 //! 1. the API key is recognised (`caller`);
-//! 2. the body is read, bounded (`body`);
-//! 3. the signature is checked where the company must sign;
-//! 4. the caller is made: who asks, what it may do, and what is kept of the request.
+//! 2. its limits are looked at (`limits`);
+//! 3. the body is read, bounded (`body`);
+//! 4. the signature is checked where the company must sign;
+//! 5. the caller is made: who asks, what it may do, and what is kept of the request.
 //!
 //! So what a caller without a key sends is never read, and a handler is never given a body that
 //! nobody vouches for.
@@ -26,6 +27,7 @@ use super::body;
 use super::caller::recognise;
 use super::error::ApiError;
 use super::frame::RequestId;
+use super::limits;
 
 /// A call without a body, by this company.
 pub struct Company(pub Caller);
@@ -89,6 +91,7 @@ async fn admit(
 ) -> Result<(Caller, Zeroizing<Vec<u8>>), ApiError> {
     let api = request.app_data::<web::Data<Api>>().ok_or(ApiError::Internal)?;
     let recognised = recognise(request, api)?;
+    limits::admit(request, api, recognised.caller.key)?;
     let asked = match payload {
         Some(payload) => body::bytes(request, payload).await?,
         None => Zeroizing::default(),

@@ -9,6 +9,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 
 use super::accept;
 use super::error::ApiError;
+use super::limits;
 use super::route::Route;
 
 /// The header a request id comes and goes in.
@@ -62,8 +63,10 @@ pub async fn frame<B: MessageBody + 'static>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, seconds) = (response.status(), started.elapsed().as_secs_f64());
+    let request = response.request().clone();
     // What matched no resource is answered by the app itself, which has a route of its own.
-    if let Some(route) = response.request().app_data::<Route>() {
+    if let Some(route) = request.app_data::<Route>() {
+        limits::tell(&request, route.pattern(), response.headers_mut());
         route.count(counted(&method), status, seconds);
         let (route, status) = (route.pattern(), status.as_u16());
         tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");

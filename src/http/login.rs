@@ -1,5 +1,7 @@
 //! Logging a user in.
 
+use std::net::IpAddr;
+
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
@@ -22,9 +24,7 @@ pub(super) struct LoginBody {
     phone: Option<String>,
     password: GivenPassword,
     known_revision: Option<String>,
-    /// Checked and kept nowhere.
-    #[serde(rename = "client_ip")]
-    _client_ip: Option<std::net::IpAddr>,
+    client_ip: Option<IpAddr>,
 }
 
 /// `POST /v1/login`
@@ -47,12 +47,14 @@ pub(super) async fn login(
         password: Password::from(body.password),
         // A revision that was never given out is one that does not hold.
         known: body.known_revision.and_then(|text| text.parse().ok()),
+        client: body.client_ip,
     };
     let answered = api.accounts.login(caller, login).await;
     let result = match &answered {
         Ok(view) if view.upgraded => "upgraded",
         Ok(_) => "ok",
         Err(AccountError::InvalidCredentials) => "refused",
+        Err(AccountError::TooManyAttempts { .. } | AccountError::RateLimited(_)) => "held_back",
         Err(_) => "failed",
     };
     metrics::counter!("jcas_logins_total", "result" => result).increment(1);

@@ -9,6 +9,7 @@
 //! | `caller` | who calls: the API key, the operator's token |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
+//! | `limits` | how often a company may call |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
@@ -28,6 +29,7 @@ pub mod hash_profiles;
 pub mod health;
 pub mod history;
 pub mod identities;
+mod limits;
 pub mod login;
 pub mod openapi;
 pub mod operator;

@@ -5,7 +5,7 @@
 //! with the time after which asking again makes sense.
 //!
 //! ```text
-//! try_submit(Job) --> queue (bounded) --> thread 1..n --> Outcome, by a oneshot channel
+//! try_submit(Job) --> queue (bounded) --> thread 1..n --> Computed, by a oneshot channel
 //!        |
 //!        +--> Overloaded { retry_after }, when the queue is full
 //! ```
@@ -55,6 +55,15 @@ pub struct Overloaded {
     /// When the jobs that wait now will probably be done: their number times the mean time a job
     /// took lately, over the threads; at most 60 s.
     pub retry_after: Duration,
+}
+
+/// What became of a job, and how long it had to wait for its turn.
+#[derive(Debug)]
+pub struct Computed {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long it was in the queue.
+    pub waited: Duration,
 }
 
 /// What a pool is doing and has done since it started.
@@ -107,9 +116,9 @@ impl HashPool {
 
     /// Queues a job and returns at once. Dropping the receiver gives the job up, if it has not
     /// started. The receiver errs when the pool shuts down first.
-    pub fn try_submit(&self, job: Job) -> Result<oneshot::Receiver<Outcome>, Overloaded> {
+    pub fn try_submit(&self, job: Job) -> Result<oneshot::Receiver<Computed>, Overloaded> {
         let (reply, receiver) = oneshot::channel();
-        self.shared.push(Waiting { job, reply })?;
+        self.shared.push(Waiting { job, reply, since: Instant::now() })?;
         Ok(receiver)
     }
 
@@ -145,7 +154,8 @@ impl fmt::Debug for HashPool {
 /// A job in the queue, and where its outcome goes.
 struct Waiting {
     job: Job,
-    reply: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<Computed>,
+    since: Instant,
 }
 
 struct Shared {
@@ -201,14 +211,15 @@ impl Shared {
     /// One thread's life: until the pool closes.
     fn work(&self) {
         while let Some(waiting) = self.next() {
-            let Waiting { job, reply } = waiting;
+            let Waiting { job, reply, since } = waiting;
             let started = Instant::now();
+            let waited = started.saturating_duration_since(since);
             // A job only reads what it owns, so nothing is left half done for others to see.
             let outcome = catch_unwind(AssertUnwindSafe(|| (self.compute)(job)))
                 .unwrap_or(Outcome::Failed(Failure::Panicked));
             self.state().finish(started.elapsed(), &outcome);
             // Whoever asked may have gone away meanwhile.
-            let _ = reply.send(outcome);
+            let _ = reply.send(Computed { outcome, waited });
         }
     }
 

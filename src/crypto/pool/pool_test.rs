@@ -41,7 +41,7 @@ fn verify(text: &str, hashes: Vec<CandidateHash>, budget: Budget) -> Job {
 }
 
 fn run(job: Job) -> Outcome {
-    pool(1, 1).try_submit(job).unwrap().blocking_recv().unwrap()
+    pool(1, 1).try_submit(job).unwrap().blocking_recv().unwrap().outcome
 }
 
 const AMPLE: Budget = Budget::from_millis(10_000);
@@ -161,9 +161,9 @@ fn a_panic_is_an_outcome_and_the_thread_goes_on() {
     });
     let pool = pool.unwrap();
     let hostile = Job::Hash { password: password("p"), cost: cost(4) };
-    let outcome = pool.try_submit(hostile).unwrap().blocking_recv().unwrap();
+    let outcome = pool.try_submit(hostile).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Failed(Failure::Panicked));
-    let outcome = pool.try_submit(cheap()).unwrap().blocking_recv().unwrap();
+    let outcome = pool.try_submit(cheap()).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Mismatched);
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.done, snapshot.failed, snapshot.running), (2, 1, 0));
@@ -174,7 +174,7 @@ fn many_jobs_on_few_threads_all_end() {
     let pool = pool(2, 256);
     let receivers: Vec<_> = (0..200).map(|_| pool.try_submit(cheap()).unwrap()).collect();
     for receiver in receivers {
-        assert_eq!(receiver.blocking_recv().unwrap(), Outcome::Mismatched);
+        assert_eq!(receiver.blocking_recv().unwrap().outcome, Outcome::Mismatched);
     }
     assert_eq!(pool.snapshot().done, 200);
 }

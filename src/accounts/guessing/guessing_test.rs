@@ -1,0 +1,316 @@
+//! Whatever is tried in whatever order: the bounds hold, waits are as told, and the owner gets in.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::events::ids::{Digest, IdentityKind};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn rules() -> Rules {
+    Rules {
+        schedule: Schedule { free: 5, first_delay: s(1), longest_delay: s(900), pause: HOUR * 24 },
+        failures_max: 100,
+        client: Rate::new(30, s(60), 100),
+        tracked: 1000,
+        known_clients: 1000,
+    }
+}
+
+fn way(number: u64) -> Way {
+    let mut mac = [0; 32];
+    mac[..8].copy_from_slice(&number.to_be_bytes());
+    Way::Identity(BlindIndex { kind: IdentityKind::Email, version: 1, mac: Digest(mac) })
+}
+
+fn user(number: u64) -> UserId {
+    UserId::new(number, [0; 10])
+}
+
+fn guess(way: Way, company: &str, client: Option<&str>) -> Guess {
+    Guess::new(way, company.parse().unwrap(), client.map(|it| it.parse().unwrap()))
+}
+
+/// One attempt from beginning to end.
+fn try_one(
+    guessing: &mut Guessing,
+    now: Duration,
+    guess: Guess,
+    account: Option<UserId>,
+    ended: Ended,
+) -> Result<(), Refused> {
+    let mut ticket = guessing.begin(now, guess)?;
+    if let Some(user) = account
+        && let Err(refused) = guessing.of_account(now, &mut ticket, user)
+    {
+        guessing.end(now, ticket, Ended::Undone);
+        return Err(refused);
+    }
+    guessing.end(now, ticket, ended);
+    Ok(())
+}
+
+/// Guesses as fast as is allowed until so many failed. Returns when each did.
+fn guess_on(
+    guessing: &mut Guessing,
+    mut now: Duration,
+    guess: Guess,
+    account: Option<UserId>,
+    count: usize,
+) -> Vec<Duration> {
+    let mut failed = Vec::new();
+    while failed.len() < count {
+        match try_one(guessing, now, guess, account, Ended::Wrong) {
+            Ok(()) => failed.push(now),
+            Err(refused) => {
+                assert!(refused.retry_after > Duration::ZERO);
+                now += refused.retry_after;
+            }
+        }
+    }
+    failed
+}
+
+#[test]
+fn delays_grow_up_to_a_bound_and_end_in_a_pause() {
+    let mut guessing = Guessing::new(rules());
+    let failed = guess_on(&mut guessing, s(0), guess(way(1), "shop", None), None, 125);
+    let gaps: Vec<_> = failed.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!(gaps[..8], [0, 0, 0, 0, 1, 2, 4, 8]);
+    assert_eq!(gaps[14..59], [900; 45]);
+    assert_eq!(gaps[59], 24 * 3600, "after the share of those who are not known");
+    assert_eq!(gaps[60..66], [0, 0, 0, 0, 1, 2], "and then anew");
+    assert_eq!(gaps[119], 24 * 3600);
+}
+
+#[test]
+fn nobody_learns_from_the_delays_who_is_there() {
+    let mut guessing = Guessing::new(rules());
+    let (there, nobody) = (guess(way(1), "shop", None), guess(way(2), "shop", None));
+    // Somebody got in a while ago, by the same company, which names no clients.
+    try_one(&mut guessing, s(0), there, Some(user(1)), Ended::Right).unwrap();
+    let known = guess_on(&mut guessing, s(10), there, Some(user(1)), 130);
+    let unknown = guess_on(&mut guessing, s(10), nobody, None, 130);
+    assert_eq!(known, unknown);
+}
+
+#[test]
+fn the_right_password_is_refused_too_while_there_is_a_delay_and_resets_the_count_after_it() {
+    let mut guessing = Guessing::new(rules());
+    let guess = guess(way(1), "shop", Some("192.0.2.1"));
+    let failed = guess_on(&mut guessing, s(0), guess, Some(user(1)), 8);
+    let now = *failed.last().unwrap();
+    let refused = try_one(&mut guessing, now, guess, Some(user(1)), Ended::Right).unwrap_err();
+    assert_eq!(refused, Refused { hindrance: Hindrance::Account, retry_after: s(8) });
+    let now = now + s(8);
+    try_one(&mut guessing, now, guess, Some(user(1)), Ended::Right).unwrap();
+    assert_eq!(guess_on(&mut guessing, now, guess, Some(user(1)), 5), [now; 5]);
+}
+
+#[test]
+fn the_owner_gets_in_while_somebody_elsewhere_guesses() {
+    let mut guessing = Guessing::new(rules());
+    let owner = guess(way(1), "shop", Some("192.0.2.1"));
+    try_one(&mut guessing, s(0), owner, Some(user(1)), Ended::Right).unwrap();
+    for (company, address) in [("shop", "198.51.100.7"), ("bank", "192.0.2.1"), ("shop", "::1")] {
+        let attacker = guess(way(1), company, Some(address));
+        let last = *guess_on(&mut guessing, s(10), attacker, Some(user(1)), 7).last().unwrap();
+        try_one(&mut guessing, last, attacker, Some(user(1)), Ended::Right).unwrap_err();
+        try_one(&mut guessing, last, owner, Some(user(1)), Ended::Right).unwrap();
+        // What the owner does makes it no easier for the others.
+        try_one(&mut guessing, last, attacker, Some(user(1)), Ended::Right).unwrap_err();
+        guessing.forgive(last, user(1), [way(1)]);
+    }
+    // Not even all that others may fail keeps the owner out.
+    let attacker = guess(way(1), "shop", Some("198.51.100.7"));
+    let last = *guess_on(&mut guessing, s(10), attacker, Some(user(1)), 60).last().unwrap();
+    let refused = try_one(&mut guessing, last, attacker, Some(user(1)), Ended::Wrong).unwrap_err();
+    assert_eq!(refused.retry_after, HOUR * 24);
+    try_one(&mut guessing, last, owner, Some(user(1)), Ended::Wrong).unwrap();
+    try_one(&mut guessing, last, owner, Some(user(1)), Ended::Right).unwrap();
+}
+
+#[test]
+fn a_new_password_lets_the_owner_in_from_anywhere() {
+    let mut guessing = Guessing::new(rules());
+    let attacker = guess(way(1), "shop", Some("198.51.100.7"));
+    let last = *guess_on(&mut guessing, s(0), attacker, Some(user(1)), 60).last().unwrap();
+    let owner = guess(way(1), "shop", Some("192.0.2.9"));
+    try_one(&mut guessing, last, owner, Some(user(1)), Ended::Right).unwrap_err();
+    guessing.forgive(last, user(1), [way(1), way(2)]);
+    try_one(&mut guessing, last, owner, Some(user(1)), Ended::Right).unwrap();
+}
+
+#[test]
+fn one_address_cannot_try_one_password_on_everybody() {
+    let mut guessing = Guessing::new(rules());
+    let at = |number| guess(way(number), "shop", Some("2001:db8:1:2::1"));
+    for number in 0..100 {
+        try_one(&mut guessing, s(0), at(number), None, Ended::Wrong).unwrap();
+    }
+    let refused = try_one(&mut guessing, s(0), at(100), None, Ended::Wrong).unwrap_err();
+    assert_eq!(refused, Refused { hindrance: Hindrance::Client, retry_after: s(2) });
+    // The same line, another line, another company, and the owner who is known there.
+    let neighbour = guess(way(101), "shop", Some("2001:db8:1:2:ffff::9"));
+    try_one(&mut guessing, s(0), neighbour, None, Ended::Wrong).unwrap_err();
+    let elsewhere = guess(way(101), "shop", Some("2001:db8:1:3::1"));
+    try_one(&mut guessing, s(0), elsewhere, None, Ended::Wrong).unwrap();
+    let other = guess(way(101), "bank", Some("2001:db8:1:2::1"));
+    try_one(&mut guessing, s(0), other, None, Ended::Wrong).unwrap();
+    try_one(&mut guessing, s(2), at(100), None, Ended::Wrong).unwrap();
+}
+
+#[test]
+fn logins_that_are_right_use_up_nothing() {
+    let mut guessing = Guessing::new(rules());
+    for number in 0..10_000 {
+        let guess = guess(way(number), "shop", Some("192.0.2.1"));
+        try_one(&mut guessing, s(0), guess, Some(user(number)), Ended::Right).unwrap();
+    }
+    let Snapshot { ways, accounts, clients, .. } = guessing.snapshot();
+    assert_eq!((ways, accounts, clients), (0, 0, 0));
+}
+
+#[test]
+fn attempts_at_once_get_no_further_than_one_after_another() {
+    let mut guessing = Guessing::new(rules());
+    let guess = guess(way(1), "shop", None);
+    let tickets: Vec<_> =
+        std::iter::from_fn(|| guessing.begin(s(0), guess).ok()).take(1000).collect();
+    assert_eq!(tickets.len(), 16);
+    for ticket in tickets {
+        guessing.end(s(1), ticket, Ended::Wrong);
+    }
+    assert_eq!(guessing.begin(s(1), guess).unwrap_err().retry_after, s(900));
+    let _late = guessing.begin(s(901), guess).unwrap();
+    let refused = guessing.begin(s(901), guess).unwrap_err();
+    assert_eq!(refused.retry_after, s(1), "the one under way may fail too");
+}
+
+#[test]
+fn a_million_accounts_are_counted_in_bounded_memory_and_push_nobody_out() {
+    let mut guessing = Guessing::new(rules());
+    let victim = guess(way(u64::MAX), "shop", None);
+    guess_on(&mut guessing, s(0), victim, Some(user(1 << 40)), 8);
+    for number in 0..1_000_000 {
+        let ended = if number % 4 == 0 { Ended::Right } else { Ended::Wrong };
+        let text = format!("10.{}.{}.{}", (number >> 16) & 255, (number >> 8) & 255, number & 255);
+        let guess = guess(way(number), "shop", Some(&text));
+        try_one(&mut guessing, s(10), guess, Some(user(number)), ended).unwrap();
+    }
+    let Snapshot { ways, accounts, clients, known_clients, .. } = guessing.snapshot();
+    assert_eq!((ways, accounts, clients, known_clients), (1000, 1000, 1000, 1000));
+    assert_eq!(guessing.begin(s(10), victim).unwrap_err().hindrance, Hindrance::Account);
+}
+
+/// What a step of a random run does.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    wait_ms: u64,
+    way: u64,
+    client: u8,
+    ended: Ended,
+    /// Whether the attempt goes on while the next ones begin.
+    slow: bool,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let wait = prop_oneof![4 => 0_u64..2000, 1 => 0_u64..2_000_000];
+    let ended = prop_oneof![
+        12 => Just(Ended::Wrong), 1 => Just(Ended::Right), 1 => Just(Ended::Undone)
+    ];
+    let step = (wait, 0_u64..3, 0_u8..4, ended, any::<bool>());
+    let step = step.prop_map(|(wait_ms, way, client, ended, slow)| Step {
+        wait_ms,
+        way,
+        client,
+        ended,
+        slow,
+    });
+    prop::collection::vec(step, 1..400)
+}
+
+proptest! {
+    /// By whatever ways, from wherever, at once or one after another: between two right passwords,
+    /// or a pause, no more than the greatest number of failures.
+    #[test]
+    fn an_account_never_has_more_failures_in_a_row_than_the_greatest_number(steps in steps()) {
+        let rules = Rules { failures_max: 20, ..rules() };
+        let mut guessing = Guessing::new(rules);
+        let (mut now, mut open) = (s(0), Vec::new());
+        let (mut in_a_row, mut last_failure) = (0, s(0));
+        for step in steps {
+            now += Duration::from_millis(step.wait_ms);
+            let address = format!("192.0.2.{}", step.client);
+            let guess = guess(way(step.way), "shop", Some(&address));
+            if let Ok(mut ticket) = guessing.begin(now, guess) {
+                match guessing.of_account(now, &mut ticket, user(1)) {
+                    Ok(()) => open.push((ticket, step.ended)),
+                    Err(_) => guessing.end(now, ticket, Ended::Undone),
+                }
+            }
+            if step.slow {
+                continue;
+            }
+            for (ticket, ended) in open.drain(..) {
+                guessing.end(now, ticket, ended);
+                match ended {
+                    Ended::Wrong => {
+                        let paused = now >= last_failure + rules.schedule.pause;
+                        in_a_row = if paused { 1 } else { in_a_row + 1 };
+                        last_failure = now;
+                    }
+                    Ended::Right => in_a_row = 0,
+                    Ended::Undone => {}
+                }
+                prop_assert!(in_a_row <= 20, "{in_a_row} failures in a row");
+            }
+        }
+    }
+
+    /// Who waits as long as told is let through, if nobody else came meanwhile.
+    #[test]
+    fn the_wait_that_is_told_is_the_wait(steps in steps()) {
+        let mut guessing = Guessing::new(rules());
+        let mut now = s(0);
+        for step in steps {
+            now += Duration::from_millis(step.wait_ms);
+            let address = format!("192.0.2.{}", step.client);
+            let guess = guess(way(step.way), "shop", Some(&address));
+            let account = Some(user(step.way));
+            if let Err(refused) = try_one(&mut guessing, now, guess, account, step.ended) {
+                let early = now + refused.retry_after - Duration::from_nanos(1);
+                prop_assert!(try_one(&mut guessing, early, guess, account, step.ended).is_err());
+                now += refused.retry_after;
+                let again = try_one(&mut guessing, now, guess, account, step.ended);
+                prop_assert!(again.is_ok(), "{again:?}");
+            }
+        }
+    }
+
+    /// An identity that nobody has is let through and refused exactly as one that somebody has.
+    #[test]
+    fn an_identity_nobody_has_is_treated_alike(steps in steps()) {
+        let mut guessing = Guessing::new(rules());
+        let mut now = s(0);
+        let mut outcomes: HashMap<bool, Vec<_>> = HashMap::new();
+        for step in steps {
+            now += Duration::from_millis(step.wait_ms);
+            for there in [false, true] {
+                let way = way(step.way + u64::from(there) * 1000);
+                let address = format!("192.0.{}.{}", u8::from(there), step.client);
+                let guess = guess(way, "shop", Some(&address));
+                let account = there.then(|| user(step.way));
+                let tried = try_one(&mut guessing, now, guess, account, Ended::Wrong);
+                outcomes.entry(there).or_default().push(tried);
+            }
+        }
+        prop_assert_eq!(&outcomes[&false], &outcomes[&true]);
+    }
+}
