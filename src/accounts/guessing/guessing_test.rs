@@ -198,10 +198,11 @@ fn a_million_accounts_are_counted_in_bounded_memory_and_push_nobody_out() {
     let mut guessing = Guessing::new(rules());
     let victim = guess(way(u64::MAX), "shop", None);
     guess_on(&mut guessing, s(0), victim, Some(user(1 << 40)), 8);
+    let shop = victim.company;
     for number in 0..1_000_000 {
         let ended = if number % 4 == 0 { Ended::Right } else { Ended::Wrong };
-        let text = format!("10.{}.{}.{}", (number >> 16) & 255, (number >> 8) & 255, number & 255);
-        let guess = guess(way(number), "shop", Some(&text));
+        let address = IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
+        let guess = Guess::new(way(number), shop, Some(address));
         try_one(&mut guessing, s(10), guess, Some(user(number)), ended).unwrap();
     }
     let Snapshot { ways, accounts, clients, known_clients, .. } = guessing.snapshot();
