@@ -68,8 +68,8 @@ struct Tried {
 }
 
 impl Accounts {
-    /// Logs a user in. A failure is answered on a tick of a fixed quantum, so that the work done for
-    /// it does not show. It goes on by itself, so a caller that hangs up is counted all the same.
+    /// Logs a user in. A failure is answered on a tick of a fixed quantum, so that the work done
+    /// for it does not show. It goes on by itself, so a caller that hangs up is counted as well.
     pub async fn login(
         self: &Arc<Self>,
         caller: Caller,

@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `caller` | who asks, and what of the request is kept |
-//! | `guessing` `limits` | how often passwords may be tried, and calls made; `bounded` is their table |
+//! | `guessing` `limits` `bounded` | how often passwords may be tried, and calls made |
 //! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |

@@ -148,6 +148,7 @@ fn guessing_rules(config: &GuessingConfig) -> Rules {
         free: config.free_failures,
         first_delay: Duration::from_millis(config.first_delay_ms),
         longest_delay: Duration::from_secs(config.longest_delay_s),
+        at_once: config.attempts_at_once,
         pause: Duration::from_secs(config.pause_s),
     };
     let (count, burst) = (config.client_failures_per_minute, config.client_failures_burst);

@@ -14,6 +14,8 @@ pub struct GuessingConfig {
     pub first_delay_ms: u64,
     /// The longest of these delays, in seconds, 1 to 3600.
     pub longest_delay_s: u64,
+    /// Attempts at one account at once, 1 to 100.
+    pub attempts_at_once: u32,
     /// Failures in a row of one account before the pause, 10 to 100.
     pub failures_max: u32,
     /// The pause, and how long a failure counts, in seconds, 1 to 2 592 000.
@@ -35,6 +37,7 @@ impl GuessingConfig {
         review.within("guessing.free_failures", self.free_failures, &(1..=50), "failures");
         review.within("guessing.first_delay_ms", self.first_delay_ms, &(10..=60_000), "ms");
         review.within("guessing.longest_delay_s", self.longest_delay_s, &(1..=3600), "seconds");
+        review.within("guessing.attempts_at_once", self.attempts_at_once, &(1..=100), "attempts");
         review.within("guessing.failures_max", self.failures_max, &(10..=100), "failures");
         review.within("guessing.pause_s", self.pause_s, &pause, "seconds");
         review.within("guessing.client_failures_burst", burst, &(5..=100_000), "failures");

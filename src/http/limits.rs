@@ -1,5 +1,5 @@
-//! How often a company may call: its API key's limits, checked before a call's body is read, and told
-//! in the headers of the answer.
+//! How often a company may call: its API key's limits, checked before a call's body is read, and
+//! told in the headers of the answer.
 //!
 //! `RateLimit-Policy` says what there is to use, `RateLimit` what is left, in the form of
 //! draft-ietf-httpapi-ratelimit-headers: a policy's quota `q` comes back within its window `w`; `r`

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use crate::accounts::bounded::Weigh;
 
-/// Attempts that may be under way at once where none failed lately. Each is a guess whose end is
-/// not known yet.
-const UNDER_WAY_MAX: u32 = 16;
-
 /// When attempts under way are worth asking after: they end within about this time.
 const UNDER_WAY_WAIT: Duration = Duration::from_secs(1);
 
@@ -20,6 +16,9 @@ pub struct Schedule {
     pub first_delay: Duration,
     /// ... up to this.
     pub longest_delay: Duration,
+    /// Attempts that may be under way at once where none failed lately. Each is a guess whose end
+    /// is not known yet.
+    pub at_once: u32,
     /// The pause after the greatest number of failures in a row. Failures this old count no more.
     pub pause: Duration,
 }
@@ -63,7 +62,7 @@ impl Count {
         // With failures behind it, what is under way may fail as well: together they get as far as
         // one after another would get without a delay.
         let at_once = match failures {
-            0 => UNDER_WAY_MAX.min(limit),
+            0 => schedule.at_once.min(limit),
             _ => schedule.free.min(limit).saturating_sub(failures).max(1),
         };
         (self.under_way >= at_once).then_some(UNDER_WAY_WAIT)

@@ -15,7 +15,13 @@ fn s(seconds: u64) -> Duration {
 
 fn rules() -> Rules {
     Rules {
-        schedule: Schedule { free: 5, first_delay: s(1), longest_delay: s(900), pause: HOUR * 24 },
+        schedule: Schedule {
+            free: 5,
+            first_delay: s(1),
+            longest_delay: s(900),
+            at_once: 16,
+            pause: HOUR * 24,
+        },
         failures_max: 100,
         client: Rate::new(30, s(60), 100),
         tracked: 1000,

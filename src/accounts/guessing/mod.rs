@@ -6,12 +6,12 @@
 //!        +------------ Refused { kind, retry_after } <--+
 //! ```
 //!
-//! | count | of | what it does |
+//! | count | of failures | leads to |
 //! |---|---|---|
-//! | way | failures for one identity or id as it was asked for, known here or not | delays that grow, then a pause |
-//! | known client | the same, of one (company, network) that got in lately | the same; it is forgotten after a few |
-//! | account | failures for a user by whatever way | at the greatest number in a row: a pause |
-//! | client | failures from one (company, network) at whatever account | a rate |
+//! | way | for one identity or id as it was asked for | delays that grow, then a pause |
+//! | known client | the same, of one (company, network) that got in lately | the same |
+//! | account | for a user by whatever way | a pause, at the greatest number in a row |
+//! | client | from one (company, network) at whatever account | a rate |
 //!
 //! An attempt by a known client rests on that client's count, not on those that others' failures
 //! fill: so the owner gets in while somebody elsewhere is kept waiting. Everybody else shares the
