@@ -27,6 +27,7 @@ mod guessing;
 mod hashes;
 mod kill;
 mod limits;
+mod quantum;
 mod races;
 mod readme;
 mod tidy;
