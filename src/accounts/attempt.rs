@@ -159,7 +159,7 @@ mod tests {
     fn the_tick_of_a_failure_depends_on_the_queue_and_not_on_the_work() {
         for queued in [0, 1, 99, 100, 101, 260, 499, 500, 501, 1230] {
             let nothing = answered_at(queued, 0);
-            assert_eq!(nothing % 500, 0);
+            assert!(nothing.is_multiple_of(500));
             assert!(nothing >= u128::from(queued) + 400);
             for work in [1, 60, 240, 250, 399, 400] {
                 assert_eq!(answered_at(queued, work), nothing, "{queued} ms, {work} ms");
@@ -172,7 +172,9 @@ mod tests {
     fn work_beyond_the_reserve_is_answered_at_the_next_tick_too() {
         for work in [401, 500, 501, 999, 1000, 4321] {
             let at = answered_at(0, work);
-            assert!(at % 500 == 0 && at >= u128::from(work) && at < u128::from(work) + 500);
+            assert!(
+                at.is_multiple_of(500) && at >= u128::from(work) && at < u128::from(work) + 500
+            );
         }
     }
 }

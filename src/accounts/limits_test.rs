@@ -94,7 +94,7 @@ proptest! {
         }
         for (index, from) in taken.iter().enumerate() {
             for (count, until) in taken[index..].iter().enumerate() {
-                let came_back = (*until - *from).as_millis() * u128::from(per_second) / 1000 + 1;
+                let came_back = until.abs_diff(*from).as_millis() * u128::from(per_second) / 1000 + 1;
                 prop_assert!(count as u128 <= u128::from(burst) + came_back);
             }
         }
@@ -113,7 +113,7 @@ proptest! {
             now += ms(step);
             if let Err(exceeded) = limits.take(now, one, Policy::Misses) {
                 let free = now + exceeded.retry_after;
-                let early = free - Duration::from_nanos(1);
+                let early = free.saturating_sub(Duration::from_nanos(1));
                 prop_assert!(limits.take(early, one, Policy::Misses).is_err());
                 prop_assert!(limits.take(free, one, Policy::Misses).is_ok());
                 now = free;

@@ -32,12 +32,11 @@ pub(super) fn admit(request: &HttpRequest, api: &Api, key: ApiKeyId) -> Result<(
 /// The policies a resource draws on.
 fn policies(pattern: &str) -> &'static [Policy] {
     match pattern {
-        "/v1/login" => &[Policy::Calls, Policy::FailedLogins],
+        "/v1/login" | "/v1/users/{id}/password" => &[Policy::Calls, Policy::FailedLogins],
         "/v1/users/lookup" => &[Policy::Calls, Policy::Misses],
         "/v1/users"
         | "/v1/users/{id}/identities/{kind}"
         | "/v1/users/{id}/identities/{kind}/{value}" => &[Policy::Calls, Policy::Claims],
-        "/v1/users/{id}/password" => &[Policy::Calls, Policy::FailedLogins],
         _ => &[Policy::Calls],
     }
 }

@@ -41,7 +41,8 @@ fn standing(answer: &Answer, policy: &str) -> (u64, u64, u64, u64) {
     assert_eq!(names(&policies), names(&left));
     let of = |all: &[(String, u64, u64)]| {
         let found = all.iter().find(|(name, ..)| name == policy);
-        found.map_or_else(|| panic!("no {policy} in {all:?}"), |(_, one, two)| (*one, *two))
+        assert!(found.is_some(), "no {policy} in {all:?}");
+        found.map(|(_, one, two)| (*one, *two)).unwrap()
     };
     let ((quota, window), (remaining, reset)) = (of(&policies), of(&left));
     assert!(remaining <= quota && reset <= window * 2, "{answer:?}");

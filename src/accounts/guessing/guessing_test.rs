@@ -87,7 +87,7 @@ fn guess_on(
 fn delays_grow_up_to_a_bound_and_end_in_a_pause() {
     let mut guessing = Guessing::new(rules());
     let failed = guess_on(&mut guessing, s(0), guess(way(1), "shop", None), None, 125);
-    let gaps: Vec<_> = failed.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    let gaps: Vec<_> = failed.windows(2).map(|pair| pair[1].abs_diff(pair[0]).as_secs()).collect();
     assert_eq!(gaps[..8], [0, 0, 0, 0, 1, 2, 4, 8]);
     assert_eq!(gaps[14..59], [900; 45]);
     assert_eq!(gaps[59], 24 * 3600, "after the share of those who are not known");
@@ -292,7 +292,7 @@ proptest! {
             let guess = guess(way(step.way), "shop", Some(&address));
             let account = Some(user(step.way));
             if let Err(refused) = try_one(&mut guessing, now, guess, account, step.ended) {
-                let early = now + refused.retry_after - Duration::from_nanos(1);
+                let early = now + refused.retry_after.saturating_sub(Duration::from_nanos(1));
                 prop_assert!(try_one(&mut guessing, early, guess, account, step.ended).is_err());
                 now += refused.retry_after;
                 let again = try_one(&mut guessing, now, guess, account, step.ended);

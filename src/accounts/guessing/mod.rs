@@ -260,6 +260,7 @@ impl Guessing {
     }
 
     /// An attempt ended.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up")]
     pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended) {
         let schedule = self.rules.schedule;
         let change = |count: &mut Count| match ended {
