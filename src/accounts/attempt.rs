@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::crypto::pool::Computed;
 use crate::events::ids::UserId;
 
 use super::caller::Caller;
@@ -12,8 +13,9 @@ use super::guessing::{Ended, Guess, Guessing, Refused, Snapshot, Ticket, Way};
 use super::limits::Policy;
 use super::{Accounts, Loaded};
 
-/// How much of a quantum is kept for the work of a failure, in fifths.
-const RESERVED_FIFTHS: u32 = 4;
+/// How much of a quantum is kept for the work of a failure, in thousandths, where hashing is as
+/// fast as estimated.
+const RESERVED: u32 = 750;
 
 /// An attempt under way. Dropped without an end, it counts as failed.
 pub(super) struct Attempt<'a> {
@@ -24,6 +26,7 @@ pub(super) struct Attempt<'a> {
     metered: bool,
     started: Duration,
     queued: Duration,
+    slowness: u32,
 }
 
 impl Accounts {
@@ -42,8 +45,15 @@ impl Accounts {
             self.guessing().end(started, ticket, Ended::Undone);
             return Err(exceeded);
         }
-        let (ticket, queued) = (Some(ticket), Duration::ZERO);
-        Ok(Attempt { accounts: self, caller, ticket, metered, started, queued })
+        Ok(Attempt {
+            accounts: self,
+            caller,
+            ticket: Some(ticket),
+            metered,
+            started,
+            queued: Duration::ZERO,
+            slowness: 0,
+        })
     }
 
     /// An account has a new password from somebody who may give it one: its owner need not wait any
@@ -83,9 +93,10 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Notes how long it waited for the hash pool.
-    pub(super) const fn waited(&mut self, queued: Duration) {
-        self.queued = queued;
+    /// Notes how the hash pool did.
+    pub(super) const fn computed(&mut self, computed: &Computed) {
+        self.queued = computed.waited;
+        self.slowness = computed.slowness;
     }
 
     /// Ends it. A failure is held back until its tick, so that the work done for it does not show,
@@ -103,10 +114,20 @@ impl Attempt<'_> {
         if ended == Ended::Wrong {
             let elapsed = self.accounts.parts.clock.monotonic().saturating_sub(self.started);
             let quantum = self.accounts.parts.settings.failure_quantum;
-            tokio::time::sleep(until_tick(quantum, self.queued, elapsed)).await;
+            tokio::time::sleep(until_tick(quantum, self.ready(quantum), elapsed)).await;
         }
         self.settle(ended);
         answered
+    }
+
+    /// When work would have been ready that is as dear as any usual one.
+    ///
+    /// That depends on how long the queue was and on how fast the machine is just now, and on
+    /// nothing of this attempt's own.
+    fn ready(&self, quantum: Duration) -> Duration {
+        let slowness = self.slowness.max(1000);
+        let reserved = quantum.saturating_mul(RESERVED) / 1000;
+        self.queued.saturating_add(reserved.saturating_mul(slowness) / 1000)
     }
 
     fn settle(&mut self, ended: Ended) {
@@ -131,16 +152,14 @@ impl From<Refused> for AccountError {
     }
 }
 
-/// How long after `elapsed` a failure is answered that waited `queued` of it for the hash pool.
+/// How long after `elapsed` a failure is answered: at the first multiple of the quantum at which
+/// dear work would have been `ready`.
 ///
-/// It is answered at the first multiple of the quantum for which work that takes up to four fifths
-/// of one would have been ready. Which multiple that is depends on the queue, which is the same for
-/// everybody, and not on how long the hashing took: without that reserve a busy node would answer
-/// cheap hashes a tick before dear ones whenever the queue left too little of the tick for these.
-fn until_tick(quantum: Duration, queued: Duration, elapsed: Duration) -> Duration {
-    let reserved = quantum * RESERVED_FIFTHS / 5;
-    let ready = elapsed.max(queued.saturating_add(reserved));
-    let ticks = ready.as_nanos().div_ceil(quantum.as_nanos().max(1)).max(1);
+/// Which multiple that is must not depend on how dear this attempt's work was. Ticks alone would: a
+/// busy node would answer cheap hashes a tick before dear ones whenever the queue left too little of
+/// the tick for these.
+fn until_tick(quantum: Duration, ready: Duration, elapsed: Duration) -> Duration {
+    let ticks = elapsed.max(ready).as_nanos().div_ceil(quantum.as_nanos().max(1)).max(1);
     let tick = quantum.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
     tick.saturating_sub(elapsed)
 }
@@ -149,32 +168,31 @@ fn until_tick(quantum: Duration, queued: Duration, elapsed: Duration) -> Duratio
 mod tests {
     use super::*;
 
-    fn answered_at(queued: u64, work: u64) -> u128 {
-        let elapsed = Duration::from_millis(queued + work);
-        let rest = until_tick(Duration::from_millis(500), Duration::from_millis(queued), elapsed);
-        (elapsed + rest).as_millis()
+    const QUANTUM: Duration = Duration::from_millis(500);
+
+    fn answered_at(ready: u64, elapsed: u64) -> u128 {
+        let (ready, elapsed) = (Duration::from_millis(ready), Duration::from_millis(elapsed));
+        (elapsed + until_tick(QUANTUM, ready, elapsed)).as_millis()
     }
 
     #[test]
-    fn the_tick_of_a_failure_depends_on_the_queue_and_not_on_the_work() {
-        for queued in [0, 1, 99, 100, 101, 260, 499, 500, 501, 1230] {
-            let nothing = answered_at(queued, 0);
-            assert!(nothing.is_multiple_of(500));
-            assert!(nothing >= u128::from(queued) + 400);
-            for work in [1, 60, 240, 250, 399, 400] {
-                assert_eq!(answered_at(queued, work), nothing, "{queued} ms, {work} ms");
+    fn the_tick_of_a_failure_does_not_depend_on_its_work() {
+        for ready in [0, 1, 375, 499, 500, 501, 875, 1230] {
+            let nothing = answered_at(ready, 0);
+            assert!(nothing.is_multiple_of(500) && nothing >= u128::from(ready));
+            assert!(nothing > 0 && nothing < u128::from(ready.max(1)) + 500);
+            for elapsed in [1, 60, 240, 374, 375, ready].into_iter().filter(|it| *it <= ready) {
+                assert_eq!(answered_at(ready, elapsed), nothing, "{ready} ms, {elapsed} ms");
             }
         }
-        assert_eq!(answered_at(0, 240), 500);
     }
 
     #[test]
-    fn work_beyond_the_reserve_is_answered_at_the_next_tick_too() {
-        for work in [401, 500, 501, 999, 1000, 4321] {
-            let at = answered_at(0, work);
-            assert!(
-                at.is_multiple_of(500) && at >= u128::from(work) && at < u128::from(work) + 500
-            );
+    fn work_that_is_dearer_is_answered_at_a_tick_too() {
+        for elapsed in [401, 500, 501, 999, 1000, 4321] {
+            let at = answered_at(375, elapsed);
+            assert!(at.is_multiple_of(500));
+            assert!(at >= u128::from(elapsed) && at < u128::from(elapsed) + 500);
         }
     }
 }

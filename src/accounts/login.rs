@@ -171,7 +171,7 @@ impl Accounts {
         }
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
         let computed = self.compute(job).await?;
-        attempt.waited(computed.waited);
+        attempt.computed(&computed);
         match computed.outcome {
             Outcome::Matched { index, upgrade, .. } => Ok((index, upgrade)),
             Outcome::Mismatched | Outcome::BudgetExhausted { .. } => {

@@ -14,6 +14,10 @@ const PAIRS: usize = 200;
 /// The default, in milliseconds: so much that what a busy machine adds is little beside it.
 const QUANTUM_MS: u32 = 500;
 
+/// How far apart two shares of so many may be that are the same but for chance: four standard
+/// deviations.
+const SHARES_APART_MAX: f64 = 0.2;
+
 /// What is measured: with `JCAS_TEST_LONG` set the dearest usual hashes, else a part of that.
 struct Scale {
     /// The current cost.
@@ -57,9 +61,45 @@ fn fail(shop: &Company, email: &str) -> f64 {
     started.elapsed().as_secs_f64() * 1000.0
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+/// How long failed logins took.
+#[derive(Default)]
+struct Times(Vec<f64>);
+
+impl Times {
+    fn median(&self) -> f64 {
+        let mut times = self.0.clone();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+
+    /// The share that was answered by a tick.
+    fn by(&self, tick: u32) -> f64 {
+        let until = f64::from(QUANTUM_MS) * f64::from(tick + 1);
+        let count = |times: &[f64]| f64::from(u32::try_from(times.len()).unwrap());
+        let early: Vec<_> = self.0.iter().copied().filter(|time| *time < until).collect();
+        count(&early) / count(&self.0)
+    }
+}
+
+/// Unknown users, and known ones.
+#[derive(Default)]
+struct Pairs {
+    unknown: Times,
+    known: Times,
+}
+
+/// Asserts that one cannot be told from the other: the medians are within 5%, except where so slow
+/// a machine answers about half at one tick and half at the next. Then either median is either
+/// tick's, by chance; but the shares are the same, as far as so many pairs can tell.
+fn assert_alike(kind: &str, Pairs { unknown, known }: &Pairs) {
+    let apart = (1..100).map(|tick| (known.by(tick) - unknown.by(tick)).abs());
+    let apart = apart.fold(0.0, f64::max);
+    assert!(apart < SHARES_APART_MAX, "{kind}: {apart:.2} of the answers came at other ticks");
+    let (one, other) = (unknown.median(), known.median());
+    let is_split = (1..100).any(|tick| (unknown.by(tick) - 0.5).abs() < SHARES_APART_MAX);
+    let within = (one - other).abs() / one < 0.05;
+    assert!(within || is_split, "{kind}: {other:.1} ms, unknown users: {one:.1} ms");
+    assert!(other >= f64::from(QUANTUM_MS), "{kind}: answered after {other:.1} ms");
 }
 
 /// How long a pair took: an unknown user, and this one.
@@ -74,11 +114,11 @@ fn pair(shop: &Company, email: &str, unknown_first: bool) -> (f64, f64) {
     }
 }
 
-/// The medians of the pairs of each kind: of unknown users, and of these. Callers begin one after
-/// another within a quantum, and since each call takes whole ones, they never come all at once.
-fn medians(shop: &Company, users: &[(usize, String)], callers: u32) -> Vec<(f64, f64)> {
+/// The pairs of each kind. Callers begin one after another within a quantum, and since each call
+/// takes whole ones, they never come all at once.
+fn measure(shop: &Company, users: &[(usize, String)], callers: u32) -> [Pairs; KINDS.len()] {
     let next = Mutex::new(users.iter().enumerate());
-    let times = Mutex::new(KINDS.map(|_| (Vec::new(), Vec::new())));
+    let times = Mutex::new(KINDS.map(|_| Pairs::default()));
     let began = Instant::now();
     let call = |caller: u32| {
         let share = Duration::from_millis(u64::from(QUANTUM_MS)) / callers;
@@ -89,8 +129,8 @@ fn medians(shop: &Company, users: &[(usize, String)], callers: u32) -> Vec<(f64,
             let Some((number, (kind, email))) = next.lock().unwrap().next() else { return };
             let (unknown, known) = pair(shop, email, number % 2 == 0);
             let mut times = times.lock().unwrap();
-            times[*kind].0.push(unknown);
-            times[*kind].1.push(known);
+            times[*kind].unknown.0.push(unknown);
+            times[*kind].known.0.push(known);
         }
     };
     std::thread::scope(|scope| {
@@ -99,9 +139,7 @@ fn medians(shop: &Company, users: &[(usize, String)], callers: u32) -> Vec<(f64,
             scope.spawn(move || call(caller));
         }
     });
-    let times = times.into_inner().unwrap().into_iter();
-    let measured = times.filter(|(unknown, _)| !unknown.is_empty());
-    measured.map(|(unknown, known)| (median(unknown), median(known))).collect()
+    times.into_inner().unwrap()
 }
 
 #[test]
@@ -127,18 +165,16 @@ fn a_failed_login_takes_as_long_for_an_unknown_user_as_for_any_known_one() {
             chunks.map(|chunk| scope.spawn(move || chunk.iter().map(make).collect())).collect();
         makers.into_iter().flat_map(|maker| -> Vec<_> { maker.join().unwrap() }).collect()
     });
-    let measured = medians(&shop, &users, scale.callers);
-    assert_eq!(measured.len(), KINDS.len());
-    for (kind, (unknown, known)) in KINDS.iter().zip(measured) {
-        let apart = (known - unknown).abs() / unknown;
-        assert!(apart < 0.05, "{kind}: {known:.1} ms, unknown users: {unknown:.1} ms");
-        assert!(known >= f64::from(QUANTUM_MS), "{kind}: answered after {known:.1} ms");
+    for (kind, pairs) in KINDS.iter().zip(measure(&shop, &users, scale.callers)) {
+        assert_eq!((pairs.unknown.0.len(), pairs.known.0.len()), (PAIRS, PAIRS));
+        assert_alike(kind, &pairs);
     }
     // Without ticks the same measurement sees the work: it is not blind.
     assert_eq!(node.stop(), 0);
     node.set("hash.failure_quantum_ms", "1");
     node.start();
     let dear: Vec<_> = users.into_iter().filter(|(kind, _)| *kind == 2).take(20).collect();
-    let (unknown, known) = medians(&shop.at(&node), &dear, 1)[0];
+    let pairs = &measure(&shop.at(&node), &dear, 1)[2];
+    let (unknown, known) = (pairs.unknown.median(), pairs.known.median());
     assert!(known > unknown * 1.5, "seen: {known:.1} ms, unknown users: {unknown:.1} ms");
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::crypto::bcrypt;
 use crate::crypto::legacy::{self, LegacyHash};
 use crate::crypto::secret::{self, Cost, HashError, Password, PasswordRefused, SecretHash};
 
@@ -149,6 +150,18 @@ impl fmt::Debug for CandidateHash {
 }
 
 impl Job {
+    /// What it takes if no candidate matches, in microseconds on one core of the machine it was
+    /// measured on.
+    pub(super) fn work(&self) -> u32 {
+        match self {
+            Self::Hash { cost, .. } => bcrypt::work(*cost),
+            Self::Verify { candidates, .. } | Self::VerifyThenHash { candidates, .. } => {
+                let costs = candidates.iter().map(|candidate| candidate.hash.relative_cost());
+                costs.fold(0, u32::saturating_add)
+            }
+        }
+    }
+
     /// Computes it, on the calling thread.
     pub(super) fn run(self) -> Outcome {
         match self {

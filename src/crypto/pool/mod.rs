@@ -36,6 +36,12 @@ const FIRST_GUESS: Duration = Duration::from_millis(60);
 /// How much one measured job moves the mean: 1/8, so that it follows a change within a few dozen.
 const MEAN_WEIGHT: u32 = 8;
 
+/// Jobs whose work is estimated at less say nothing about how fast hashing is, in microseconds.
+const LEAST_TELLING_WORK: u32 = 5000;
+
+/// Slowness, in thousandths, where hashing takes what was estimated.
+const AS_ESTIMATED: u32 = 1000;
+
 /// No caller is told to stay away longer than this.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
@@ -64,6 +70,9 @@ pub struct Computed {
     pub outcome: Outcome,
     /// How long it was in the queue.
     pub waited: Duration,
+    /// How much slower hashing was lately than the estimates of `relative_cost`, in thousandths:
+    /// 1000 is as estimated. Of the jobs before this one.
+    pub slowness: u32,
 }
 
 /// What a pool is doing and has done since it started.
@@ -177,6 +186,7 @@ struct State {
     skipped: u64,
     rejected: u64,
     mean: Option<Duration>,
+    slowness: Option<u32>,
 }
 
 impl Shared {
@@ -214,12 +224,13 @@ impl Shared {
             let Waiting { job, reply, since } = waiting;
             let started = Instant::now();
             let waited = started.saturating_duration_since(since);
+            let work = job.work();
             // A job only reads what it owns, so nothing is left half done for others to see.
             let outcome = catch_unwind(AssertUnwindSafe(|| (self.compute)(job)))
                 .unwrap_or(Outcome::Failed(Failure::Panicked));
-            self.state().finish(started.elapsed(), &outcome);
+            let slowness = self.state().finish(started.elapsed(), work, &outcome);
             // Whoever asked may have gone away meanwhile.
-            let _ = reply.send(Computed { outcome, waited });
+            let _ = reply.send(Computed { outcome, waited, slowness });
         }
     }
 
@@ -245,12 +256,25 @@ impl Shared {
 }
 
 impl State {
-    fn finish(&mut self, took: Duration, outcome: &Outcome) {
+    /// Counts a job, and says how slow hashing was before it.
+    fn finish(&mut self, took: Duration, work: u32, outcome: &Outcome) -> u32 {
         self.running -= 1;
         self.done += 1;
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
         let mean = self.mean.unwrap_or(took);
         self.mean = Some((mean * (MEAN_WEIGHT - 1) + took) / MEAN_WEIGHT);
+        let lately = self.slowness.unwrap_or(AS_ESTIMATED);
+        // Of these all the work was done that had been estimated.
+        let whole = matches!(outcome, Outcome::Mismatched | Outcome::Hashed(_));
+        if whole && work >= LEAST_TELLING_WORK {
+            let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+            let now = (u64::from(took) * u64::from(AS_ESTIMATED) / u64::from(work))
+                .min(u64::from(u32::MAX / MEAN_WEIGHT));
+            let now = u32::try_from(now).unwrap_or(AS_ESTIMATED);
+            let before = self.slowness.unwrap_or(now);
+            self.slowness = Some((before / MEAN_WEIGHT) * (MEAN_WEIGHT - 1) + now / MEAN_WEIGHT);
+        }
+        lately
     }
 
     fn wait(&self, threads: NonZeroUsize) -> Duration {

@@ -113,6 +113,29 @@ fn cheap() -> Job {
 }
 
 #[test]
+fn slowness_is_what_jobs_took_over_what_was_estimated() {
+    let mut state = State::default();
+    let ms = Duration::from_millis;
+    let mut finish = |took, work_ms: u32, outcome: &Outcome| {
+        state.running += 1;
+        state.finish(took, work_ms * 1000, outcome)
+    };
+    let wrong = Outcome::Mismatched;
+    assert_eq!(finish(ms(900), 1, &wrong), 1000, "too little work to tell");
+    assert_eq!(finish(ms(900), 60, &Outcome::BudgetExhausted { tried: 1 }), 1000);
+    assert_eq!(finish(ms(120), 60, &wrong), 1000);
+    assert_eq!(finish(ms(60), 60, &wrong), 2000);
+    assert_eq!(finish(ms(180), 60, &wrong), 1875);
+    for _ in 0..100 {
+        finish(ms(180), 60, &wrong);
+    }
+    let slow = finish(ms(180), 60, &wrong);
+    assert!((2900..=3000).contains(&slow), "{slow}");
+    finish(ms(1_000_000_000), 5, &wrong);
+    assert!(finish(ms(1), 5, &wrong) > slow, "nothing overflowed");
+}
+
+#[test]
 fn a_full_queue_says_when_to_come_back() {
     let pool = unstaffed(2);
     let _waiting = [pool.try_submit(cheap()).unwrap(), pool.try_submit(cheap()).unwrap()];
