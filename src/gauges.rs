@@ -55,6 +55,8 @@ impl Gauges {
     fn look_at_pool(&self) {
         let pool = self.accounts.pool().snapshot();
         gauge!("jcas_hash_pool_queued").set(float(pool.queued));
+        gauge!("jcas_hash_pool_companies").set(float(pool.shares));
+        gauge!("jcas_hash_pool_backlog_seconds").set(pool.backlog.as_secs_f64());
         gauge!("jcas_hash_pool_running").set(float(pool.running));
         gauge!("jcas_hash_pool_done").set(float(pool.done));
         gauge!("jcas_hash_pool_rejected").set(float(pool.rejected));

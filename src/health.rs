@@ -42,8 +42,11 @@ impl Health for NodeHealth {
             "ok".to_owned()
         };
         let pool = self.accounts.pool().snapshot();
-        let pool_state =
-            if pool.queued < pool.capacity { "ok" } else { "full: logins are refused" }.to_owned();
+        let pool_state = if pool.queued < pool.capacity && pool.backlog <= pool.max_wait {
+            "ok".to_owned()
+        } else {
+            format!("overloaded: {} logins wait, some are refused", pool.queued)
+        };
         let checks = vec![
             HealthCheck { name: "log", state: log_state },
             HealthCheck { name: "clock", state: clock_state },

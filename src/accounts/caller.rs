@@ -1,7 +1,10 @@
 //! Who asks, and what of the request is kept with the events it brings about.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use subtle::ConstantTimeEq as _;
 
+use crate::crypto::pool::Share;
 use crate::events::command;
 use crate::events::event::{Cause, SigningKey};
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
@@ -48,6 +51,14 @@ impl Caller {
     /// The caller as rules see it.
     pub const fn as_company(&self) -> command::Caller {
         command::Caller::Company(self.company, self.policies)
+    }
+
+    /// Whose part of the hash pool its passwords are computed in: a number that tells companies
+    /// apart and nothing more.
+    pub(super) fn share(&self) -> Share {
+        let mut hasher = DefaultHasher::new();
+        self.company.hash(&mut hasher);
+        Share::new(hasher.finish())
     }
 
     /// Refuses a call that the key has no scope for.

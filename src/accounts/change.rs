@@ -53,7 +53,7 @@ impl Accounts {
             Some(current) => Some(self.prove_current(caller, &loaded, current).await?),
             None => None,
         };
-        let hash = self.hash(password).await?;
+        let hash = self.hash(caller, password).await?;
         let keys = self.parts.vault.keys_of(user).await?;
         let secret = self.seal_secret(user, &keys, &hash)?;
         let command = Command::SetPassword(SetPassword { secret, proof });
@@ -78,7 +78,7 @@ impl Accounts {
     ) -> Result<Proof, AccountError> {
         let mut attempt = self.attempt(caller, Way::User(loaded.requested), None)?;
         let proved = match attempt.is_for(loaded) {
-            Ok(()) => self.prove(loaded, current, &mut attempt).await,
+            Ok(()) => self.prove(caller, loaded, current, &mut attempt).await,
             Err(refused) => Err(refused),
         };
         attempt.end(proved).await

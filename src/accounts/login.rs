@@ -108,14 +108,15 @@ impl Accounts {
         let loaded = match self.find_account(caller, way).await {
             Ok(loaded) => loaded,
             Err(AccountError::UserNotFound | AccountError::UserErased) => {
-                self.try_candidates(login.password, Vec::new(), attempt).await?;
+                self.try_candidates(caller, login.password, Vec::new(), attempt).await?;
                 return Err(AccountError::InvalidCredentials);
             }
             Err(error) => return Err(error),
         };
         attempt.is_for(&loaded)?;
         let own = Slot { company: caller.company, country: login.country };
-        let (matched, upgrade) = self.verify(&loaded, login.password, Some(own), attempt).await?;
+        let (matched, upgrade) =
+            self.verify(caller, &loaded, login.password, Some(own), attempt).await?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
         }
@@ -140,13 +141,14 @@ impl Accounts {
     /// one that matched is not a secret at the current cost.
     async fn verify(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
         own: Option<Slot>,
         attempt: &mut Attempt<'_>,
     ) -> Result<(Tried, Option<SecretHash>), AccountError> {
         let (tried, candidates) = self.open_candidates(loaded, own).await?;
-        let (index, upgrade) = self.try_candidates(password, candidates, attempt).await?;
+        let (index, upgrade) = self.try_candidates(caller, password, candidates, attempt).await?;
         let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
         Ok((matched, upgrade))
     }
@@ -155,6 +157,7 @@ impl Accounts {
     /// a user who is not there waits and works as one does who is.
     async fn try_candidates(
         &self,
+        caller: &Caller,
         password: Password,
         mut candidates: Vec<Candidate>,
         attempt: &mut Attempt<'_>,
@@ -170,7 +173,7 @@ impl Accounts {
             candidates.push(Candidate { tag: 0, hash: CandidateHash::Secret(decoy) });
         }
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
-        let computed = self.compute(job).await?;
+        let computed = self.compute(caller, job).await?;
         attempt.computed(&computed);
         match computed.outcome {
             Outcome::Matched { index, upgrade, .. } => Ok((index, upgrade)),
@@ -277,11 +280,12 @@ impl Accounts {
     /// Verifies the current password of a user, for setting a new one.
     pub(super) async fn prove(
         &self,
+        caller: &Caller,
         loaded: &Loaded,
         password: Password,
         attempt: &mut Attempt<'_>,
     ) -> Result<command::Proof, AccountError> {
-        let (matched, _) = self.verify(loaded, password, None, attempt).await?;
+        let (matched, _) = self.verify(caller, loaded, password, None, attempt).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

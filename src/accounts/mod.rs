@@ -45,7 +45,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{Computed, HashPool, Job, Outcome};
+use crate::crypto::pool::{Computed, HashPool, Job, Outcome, Priority};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -202,21 +202,21 @@ impl Accounts {
     }
 
     /// Hashes a new password on the pool.
-    async fn hash(&self, password: Password) -> Result<SecretHash, AccountError> {
+    async fn hash(&self, caller: &Caller, password: Password) -> Result<SecretHash, AccountError> {
         let cost = self.parts.settings.cost;
-        match self.compute(Job::Hash { password, cost }).await?.outcome {
+        match self.compute(caller, Job::Hash { password, cost }).await?.outcome {
             Outcome::Hashed(hash) => Ok(hash),
             Outcome::Refused(refused) => Err(AccountError::PasswordRefused(refused)),
             _ => Err(AccountError::HashFailed),
         }
     }
 
-    /// Runs one job on the pool.
-    async fn compute(&self, job: Job) -> Result<Computed, AccountError> {
+    /// Runs one job on the pool, in the company's part of it.
+    async fn compute(&self, caller: &Caller, job: Job) -> Result<Computed, AccountError> {
         let running = self
             .parts
             .pool
-            .try_submit(job)
+            .try_submit(caller.share(), Priority::Login, job)
             .map_err(|full| AccountError::PoolFull { retry_after: full.retry_after })?;
         running.await.map_err(|_| AccountError::HashFailed)
     }

@@ -109,7 +109,7 @@ impl Accounts {
             None => None,
         };
         let hash = match registration.password {
-            Some(password) => Some(self.hash(password).await?),
+            Some(password) => Some(self.hash(caller, password).await?),
             None => None,
         };
         let user = self.new_user_id()?;

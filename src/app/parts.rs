@@ -115,7 +115,9 @@ pub(super) fn make_accounts(
         |count| std::num::NonZeroUsize::new(count).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = HashPool::start(PoolConfig {
         threads: at_least_one(cores(config.hash.threads)),
+        lanes: at_least_one(config.hash.lanes),
         queue: at_least_one(config.hash.queue_jobs),
+        max_wait: Duration::from_millis(config.hash.max_wait_ms),
     })
     .map_err(AppError::system("start the hash pool"))?;
     let renumberings = &config.phone.renumberings;

@@ -14,6 +14,7 @@ use ::bcrypt as reference;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bcrypt_lanes::{Digest, Work};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -98,6 +99,15 @@ impl Bcrypt {
         !password.contains(&0) && self.digest_of(password).ct_eq(&self.digest).into()
     }
 
+    /// As [`Self::verify`], with the computing left to the caller.
+    pub(super) fn begin(&self, password: &[u8]) -> Begun {
+        if password.contains(&0) {
+            return Begun::Known(false);
+        }
+        let work = Work::new(self.cost.get(), self.salt, password);
+        Begun::Trial(Trial { work, expected: Zeroizing::new(self.digest) })
+    }
+
     /// The cost it was computed with.
     pub(super) fn cost(&self) -> Cost {
         self.cost
@@ -132,6 +142,61 @@ impl Bcrypt {
             *to = from;
         }
         output
+    }
+}
+
+/// A bcrypt to be computed, and the digest that says yes. [`Bcrypt::verify`] in two halves, so that
+/// several can be computed side by side.
+pub(super) struct Trial {
+    work: Work,
+    expected: Zeroizing<[u8; 23]>,
+}
+
+impl Trial {
+    /// What is to be computed.
+    pub(super) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Whether this is what was to come of it.
+    pub(super) fn agrees(&self, computed: &Digest) -> bool {
+        let (kept, _) = computed.split_at(self.expected.len());
+        kept.ct_eq(self.expected.as_slice()).into()
+    }
+}
+
+/// What verifying a password against a hash begins with.
+pub(super) enum Begun {
+    /// It is known already.
+    Known(bool),
+    /// This says it.
+    Trial(Trial),
+}
+
+/// A new hash that lacks its digest. [`Bcrypt::of`] in two halves.
+pub(super) struct Unfinished {
+    cost: Cost,
+    salt: [u8; 16],
+}
+
+impl Unfinished {
+    /// A new salt.
+    pub(super) fn new(cost: Cost) -> Result<Self, RandomError> {
+        Ok(Self { cost, salt: *random::bytes()? })
+    }
+
+    /// What is to be computed for `password` (its first 72 bytes).
+    pub(super) fn work(&self, password: &[u8]) -> Work {
+        Work::new(self.cost.get(), self.salt, password)
+    }
+
+    /// The hash, with what came of it.
+    pub(super) fn finish(self, computed: &Digest) -> Bcrypt {
+        let mut digest = [0; 23];
+        for (to, from) in digest.iter_mut().zip(computed.iter()) {
+            *to = *from;
+        }
+        Bcrypt { cost: self.cost, salt: self.salt, digest }
     }
 }
 

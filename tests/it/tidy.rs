@@ -248,7 +248,7 @@ fn the_rules_find_what_they_forbid() {
 #[test]
 fn files_and_lines_are_short_enough_to_read() {
     let mut faults = BTreeSet::new();
-    for source in sources("src").iter().chain(&sources("tests")) {
+    for source in sources("src").iter().chain(&sources("crates")).chain(&sources("tests")) {
         for (number, line) in source.text.lines().enumerate() {
             let chars = line.chars().count();
             if chars > LINE_CHARS_MAX {
@@ -257,7 +257,8 @@ fn files_and_lines_are_short_enough_to_read() {
             }
         }
     }
-    for source in sources("src").iter().filter(|source| !source.is_test()) {
+    let shipped = sources("src").into_iter().chain(sources("crates"));
+    for source in shipped.filter(|source| !source.is_test()) {
         let lines = source.without_tests().lines().count();
         if lines > FILE_LINES_MAX {
             faults.insert(format!("{}: {lines} lines", source.path.display()));
@@ -268,7 +269,7 @@ fn files_and_lines_are_short_enough_to_read() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let all = sources("src").into_iter().chain(sources("tests"));
+    let all = sources("src").into_iter().chain(sources("crates")).chain(sources("tests"));
     let without = all.filter(|source| !source.text.starts_with("//! "));
     assert_none(&without.map(|source| source.path.display().to_string()).collect());
 }

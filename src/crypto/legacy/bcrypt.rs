@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{HashRejected, Parsed, Scheme, Stored};
-use crate::crypto::bcrypt::{self, NotBcrypt};
+use crate::crypto::bcrypt::{self, Begun, NotBcrypt};
 
 /// The scheme `bcrypt`; no parameters.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ impl Scheme for Bcrypt {
 impl Parsed for bcrypt::Bcrypt {
     fn verify(&self, password: &[u8]) -> bool {
         self.verify(password)
+    }
+
+    fn begin(&self, password: &[u8]) -> Begun {
+        self.begin(password)
     }
 
     fn relative_cost(&self) -> u32 {

@@ -30,6 +30,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::password::{Position, Recipe};
 pub use self::profile::{HashProfile, InvalidProfile};
+use super::bcrypt::{Begun, Trial};
 use super::secret::Password;
 
 /// No format's hash is longer, in bytes.
@@ -120,6 +121,11 @@ trait Parsed {
     /// Whether `password`, as its recipe prepared it, has this hash. Compares in constant time.
     fn verify(&self, password: &[u8]) -> bool;
 
+    /// As [`Self::verify`]; a format that is a bcrypt leaves the computing to the lanes.
+    fn begin(&self, password: &[u8]) -> Begun {
+        Begun::Known(self.verify(password))
+    }
+
     /// What verifying takes, in microseconds on one core of the machine it was measured on; at
     /// least 1.
     fn relative_cost(&self) -> u32;
@@ -176,6 +182,10 @@ macro_rules! schemes {
 
             fn verify(&self, password: &[u8]) -> bool {
                 match self { $(Self::$variant(hash) => hash.verify(password),)+ }
+            }
+
+            fn begin(&self, password: &[u8]) -> Begun {
+                match self { $(Self::$variant(hash) => hash.begin(password),)+ }
             }
 
             fn relative_cost(&self) -> u32 {
@@ -247,6 +257,33 @@ pub fn verify(hash: &LegacyHash, password: &Password) -> bool {
         return false;
     }
     hash.recipe.prepare(password.expose()).iter().any(|bytes| hash.hash.verify(bytes))
+}
+
+/// What verifying a password against a hash comes down to.
+pub(super) enum Trials {
+    /// It is known already: the format is no bcrypt.
+    Known(bool),
+    /// One for each way the shop may have read the password, the likeliest last; any of them says
+    /// yes.
+    Bcrypts(Vec<Trial>),
+}
+
+/// As [`verify`], with bcrypts left to the hash pool's lanes. Of other formats it computes what
+/// there is to compute.
+pub(super) fn begin_verify(hash: &LegacyHash, password: &Password) -> Trials {
+    if password.expose().len() > MAX_PASSWORD_BYTES {
+        return Trials::Known(false);
+    }
+    let mut trials = Vec::new();
+    for bytes in &hash.recipe.prepare(password.expose()) {
+        match hash.hash.begin(bytes) {
+            Begun::Known(true) => return Trials::Known(true),
+            Begun::Known(false) => {}
+            Begun::Trial(trial) => trials.push(trial),
+        }
+    }
+    trials.reverse();
+    if trials.is_empty() { Trials::Known(false) } else { Trials::Bcrypts(trials) }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use crate::crypto::bcrypt;
-use crate::crypto::legacy::{self, LegacyHash};
-use crate::crypto::secret::{self, Cost, HashError, Password, PasswordRefused, SecretHash};
+use crate::crypto::bcrypt::Begun;
+use crate::crypto::legacy::{self, LegacyHash, Trials};
+use crate::crypto::secret::{self, Cost, Password, PasswordRefused, SecretHash};
 
 /// What is to be computed.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub enum CandidateHash {
 /// of the machine it was measured on. Estimated and not clocked, so that a busy machine tries as
 /// much as an idle one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget(u32);
+pub struct Budget(pub(super) u32);
 
 /// What became of a job.
 #[must_use]
@@ -125,14 +125,18 @@ impl CandidateHash {
         }
     }
 
-    fn verify(&self, password: &Password) -> bool {
+    /// Begins verifying: what is no bcrypt is computed here.
+    pub(super) fn begin_verify(&self, password: &Password) -> Trials {
         match self {
-            Self::Secret(hash) => secret::verify(password, hash),
-            Self::Legacy(hash) => legacy::verify(hash, password),
+            Self::Secret(hash) => match secret::begin_verify(password, hash) {
+                Begun::Known(known) => Trials::Known(known),
+                Begun::Trial(trial) => Trials::Bcrypts(vec![trial]),
+            },
+            Self::Legacy(hash) => legacy::begin_verify(hash, password),
         }
     }
 
-    fn needs_upgrade(&self, current: Cost) -> bool {
+    pub(super) fn needs_upgrade(&self, current: Cost) -> bool {
         match self {
             Self::Secret(hash) => secret::needs_rehash(hash, current),
             Self::Legacy(_) => true,
@@ -150,11 +154,11 @@ impl fmt::Debug for CandidateHash {
 }
 
 impl Job {
-    /// What it takes if no candidate matches, in microseconds on one core of the machine it was
-    /// measured on.
+    /// What it takes if nothing matches, in microseconds on one core of the machine it was measured
+    /// on.
     pub(super) fn work(&self) -> u32 {
         match self {
-            Self::Hash { cost, .. } => bcrypt::work(*cost),
+            Self::Hash { cost, .. } => cost.relative_cost(),
             Self::Verify { candidates, .. } | Self::VerifyThenHash { candidates, .. } => {
                 let costs = candidates.iter().map(|candidate| candidate.hash.relative_cost());
                 costs.fold(0, u32::saturating_add)
@@ -162,63 +166,21 @@ impl Job {
         }
     }
 
-    /// Computes it, on the calling thread.
-    pub(super) fn run(self) -> Outcome {
-        match self {
-            Self::Hash { password, cost } => match secret::hash(&password, cost) {
-                Ok(hash) => Outcome::Hashed(hash),
-                Err(HashError::Refused(refused)) => Outcome::Refused(refused),
-                Err(HashError::Random(_)) => Outcome::Failed(Failure::NoRandomness),
-            },
-            Self::Verify { password, candidates, budget } => {
-                match find(&password, &candidates, budget) {
-                    Ok((index, candidate)) => {
-                        Outcome::Matched { index, tag: candidate.tag, upgrade: None }
-                    }
-                    Err(unmatched) => unmatched,
-                }
+    /// What it takes at most, or nearly so, in microseconds on one core of the machine it was
+    /// measured on: as though nothing matched before the end, and an upgrade were made where one
+    /// may be.
+    pub(super) fn relative_cost(&self) -> u32 {
+        let (candidates, budget, new) = match self {
+            Self::Hash { cost, .. } => return cost.relative_cost(),
+            Self::Verify { candidates, budget, .. } => (candidates, budget, None),
+            Self::VerifyThenHash { candidates, budget, cost, .. } => {
+                (candidates, budget, Some(*cost))
             }
-            Self::VerifyThenHash { password, candidates, budget, cost } => {
-                match find(&password, &candidates, budget) {
-                    Ok((index, candidate)) => Outcome::Matched {
-                        index,
-                        tag: candidate.tag,
-                        upgrade: upgrade(candidate, &password, cost),
-                    },
-                    Err(unmatched) => unmatched,
-                }
-            }
-        }
+        };
+        let all = candidates.iter().map(|it| it.hash.relative_cost());
+        let verifying = all.fold(0, u32::saturating_add);
+        let first = candidates.first().map_or(0, |it| it.hash.relative_cost());
+        let upgrading = new.filter(|new| candidates.iter().any(|it| it.hash.needs_upgrade(*new)));
+        verifying.min(budget.0.max(first)).saturating_add(upgrading.map_or(0, Cost::relative_cost))
     }
-}
-
-/// Tries the candidates in their order. The first is tried whatever it costs: a single hash within
-/// the bounds of admission must not lock its user out because the budget is set low.
-fn find<'a>(
-    password: &Password,
-    candidates: &'a [Candidate],
-    budget: Budget,
-) -> Result<(usize, &'a Candidate), Outcome> {
-    let mut spent = 0_u32;
-    let mut seen: Vec<&CandidateHash> = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        if seen.contains(&&candidate.hash) {
-            continue;
-        }
-        spent = spent.saturating_add(candidate.hash.relative_cost());
-        if spent > budget.0 && !seen.is_empty() {
-            return Err(Outcome::BudgetExhausted { tried: index });
-        }
-        if candidate.hash.verify(password) {
-            return Ok((index, candidate));
-        }
-        seen.push(&candidate.hash);
-    }
-    Err(Outcome::Mismatched)
-}
-
-/// The new secret for a login that was right. Without one the login is no less right: a password
-/// that cannot be a secret goes on with the hash it has, and so does one that met no randomness.
-fn upgrade(matched: &Candidate, password: &Password, cost: Cost) -> Option<SecretHash> {
-    if matched.hash.needs_upgrade(cost) { secret::hash(password, cost).ok() } else { None }
 }

@@ -1,15 +1,38 @@
 //! Tests of the pool: what jobs give, that it stays bounded, and that nothing kills it.
 
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::course::Step;
 use super::*;
 use crate::crypto::legacy::{self, HashProfile};
 use crate::crypto::secret::{self, Cost, Password, PasswordRefused, SecretHash};
 
+/// Nothing is refused for its wait.
+const EVER: Duration = Duration::from_hours(1);
+
+const A: Share = Share::new(1);
+const B: Share = Share::new(2);
+
+fn config(threads: usize, queue: usize, max_wait: Duration) -> PoolConfig {
+    let at_least_one = |count| NonZeroUsize::new(count).unwrap();
+    PoolConfig {
+        threads: at_least_one(threads),
+        lanes: at_least_one(1),
+        queue: at_least_one(queue),
+        max_wait,
+    }
+}
+
 fn pool(threads: usize, queue: usize) -> HashPool {
-    let config = PoolConfig {
-        threads: NonZeroUsize::new(threads).unwrap(),
-        queue: NonZeroUsize::new(queue).unwrap(),
-    };
-    HashPool::start(config).unwrap()
+    HashPool::start(config(threads, queue, EVER)).unwrap()
+}
+
+impl HashPool {
+    /// A login of the first share.
+    fn login(&self, job: Job) -> Result<oneshot::Receiver<Computed>, Overloaded> {
+        self.try_submit(A, Priority::Login, job)
+    }
 }
 
 fn cost(cost: u32) -> Cost {
@@ -41,7 +64,7 @@ fn verify(text: &str, hashes: Vec<CandidateHash>, budget: Budget) -> Job {
 }
 
 fn run(job: Job) -> Outcome {
-    pool(1, 1).try_submit(job).unwrap().blocking_recv().unwrap().outcome
+    pool(1, 2).login(job).unwrap().blocking_recv().unwrap().outcome
 }
 
 const AMPLE: Budget = Budget::from_millis(10_000);
@@ -101,73 +124,157 @@ fn an_upgrade_comes_with_the_login_that_needs_it() {
     assert_eq!(upgraded("", md5("d41d8cd98f00b204e9800998ecf8427e")), None);
 }
 
-/// The pool's own queue without threads: what is queued stays.
+/// A pool without threads: what is queued stays.
 fn unstaffed(queue: usize) -> HashPool {
-    let one = NonZeroUsize::MIN;
-    let config = PoolConfig { threads: one, queue: NonZeroUsize::new(queue).unwrap() };
-    HashPool { shared: Arc::new(Shared::new(config, Job::run)), threads: Mutex::default() }
+    HashPool { executor: Executor::without_threads(config(1, queue, EVER), course::begin) }
 }
 
 fn cheap() -> Job {
     verify("q", vec![md5(MD5_OF_P)], AMPLE)
 }
 
-#[test]
-fn slowness_is_what_jobs_took_over_what_was_estimated() {
-    let mut state = State::default();
-    let ms = Duration::from_millis;
-    let mut finish = |took, work_ms: u32, outcome: &Outcome| {
-        state.running += 1;
-        state.finish(took, work_ms * 1000, outcome)
-    };
-    let wrong = Outcome::Mismatched;
-    assert_eq!(finish(ms(900), 1, &wrong), 1000, "too little work to tell");
-    assert_eq!(finish(ms(900), 60, &Outcome::BudgetExhausted { tried: 1 }), 1000);
-    assert_eq!(finish(ms(120), 60, &wrong), 1000);
-    assert_eq!(finish(ms(60), 60, &wrong), 2000);
-    assert_eq!(finish(ms(180), 60, &wrong), 1875);
-    for _ in 0..100 {
-        finish(ms(180), 60, &wrong);
-    }
-    let slow = finish(ms(180), 60, &wrong);
-    assert!((2900..=3000).contains(&slow), "{slow}");
-    finish(ms(1_000_000_000), 5, &wrong);
-    assert!(finish(ms(1), 5, &wrong) > slow, "nothing overflowed");
+fn costly() -> Job {
+    Job::Hash { password: password("p"), cost: cost(10) }
 }
 
 #[test]
-fn a_full_queue_says_when_to_come_back() {
-    let pool = unstaffed(2);
-    let _waiting = [pool.try_submit(cheap()).unwrap(), pool.try_submit(cheap()).unwrap()];
-    let overloaded = pool.try_submit(cheap()).unwrap_err();
-    assert_eq!(overloaded.retry_after, FIRST_GUESS * 2);
-    pool.shared.state().mean = Some(Duration::from_secs(50));
-    assert_eq!(pool.try_submit(cheap()).unwrap_err().retry_after, MAX_RETRY_AFTER);
+fn a_full_line_is_full_for_its_share_alone_and_says_when_to_come_back() {
+    let pool = unstaffed(4);
+    let _waiting = [pool.login(costly()).unwrap(), pool.login(costly()).unwrap()];
+    let overloaded = pool.login(costly()).unwrap_err();
+    let work = Duration::from_micros(2 * u64::from(cost(10).relative_cost()));
+    assert_eq!(overloaded.retry_after, work);
+    let _other = pool.try_submit(B, Priority::Login, costly()).unwrap();
+    let _background = pool.try_submit(A, Priority::Background, costly()).unwrap();
     let snapshot = pool.snapshot();
-    assert_eq!((snapshot.queued, snapshot.rejected, snapshot.capacity), (2, 2, 2));
+    assert_eq!((snapshot.queued, snapshot.rejected, snapshot.capacity), (4, 1, 4));
+    assert_eq!(snapshot.backlog, work / 2 * 3);
+}
+
+#[test]
+fn who_would_wait_too_long_is_told_at_once() {
+    let one = Duration::from_micros(u64::from(cost(10).relative_cost()));
+    let config = config(1, 100, one * 2);
+    let pool = HashPool { executor: Executor::without_threads(config, course::begin) };
+    let _waiting: Vec<_> = (0..3).map(|_| pool.login(costly()).unwrap()).collect();
+    assert_eq!(pool.login(costly()).unwrap_err(), Overloaded { retry_after: one * 3 });
+    let _other = pool.try_submit(B, Priority::Login, costly()).unwrap();
+}
+
+/// What the threads of a test's pool compute is let go one by one.
+struct Gate {
+    started: Receiver<String>,
+    go: Sender<()>,
+}
+
+/// Only one test may hold it: jobs are computed by a plain function.
+static GATE: std::sync::Mutex<Option<(Sender<String>, Receiver<()>)>> = std::sync::Mutex::new(None);
+
+fn gated(job: Job) -> Step {
+    let Job::Hash { password, .. } = job else { return Step::Done(Outcome::Mismatched) };
+    let gate = GATE.lock().unwrap();
+    let (started, go) = gate.as_ref().unwrap();
+    started.send(password.expose().to_owned()).unwrap();
+    go.recv().unwrap();
+    Step::Done(Outcome::Mismatched)
+}
+
+impl Gate {
+    fn set() -> Self {
+        let ((starting, started), (go, going)) = (channel(), channel());
+        *GATE.lock().unwrap() = Some((starting, going));
+        Self { started, go }
+    }
+
+    /// Which job is running; it ends.
+    fn next(&self) -> String {
+        let name = self.started.recv().unwrap();
+        self.go.send(()).unwrap();
+        name
+    }
+}
+
+#[test]
+fn a_flood_of_one_share_holds_up_another_by_what_runs_and_background_work_by_all() {
+    let gate = Gate::set();
+    let executor = Executor::start(config(1, 100, EVER), gated).unwrap();
+    let pool = HashPool { executor };
+    let named = |name: &str| Job::Hash { password: password(name), cost: cost(4) };
+    let bulk = pool.try_submit(B, Priority::Background, named("bulk 1")).unwrap();
+    // The thread has it before anything else comes.
+    let first = gate.started.recv().unwrap();
+    let more = pool.try_submit(B, Priority::Background, named("bulk 2")).unwrap();
+    let flood: Vec<_> = (0..20).map(|_| pool.login(named("a")).unwrap()).collect();
+    let login = pool.try_submit(B, Priority::Login, named("b")).unwrap();
+    gate.go.send(()).unwrap();
+    let order: Vec<_> = (0..22).map(|_| gate.next()).collect();
+    assert_eq!(first, "bulk 1");
+    let at = |name: &str| order.iter().position(|it| it == name);
+    assert!(at("b").unwrap() <= 1, "{order:?}");
+    assert_eq!(at("bulk 2"), Some(21), "{order:?}");
+    for receiver in flood.into_iter().chain([bulk, more, login]) {
+        assert_eq!(receiver.blocking_recv().unwrap().outcome, Outcome::Mismatched);
+    }
 }
 
 #[test]
 fn what_nobody_waits_for_is_skipped() {
-    let pool = unstaffed(3);
-    drop(pool.try_submit(cheap()).unwrap());
-    let kept = pool.try_submit(cheap()).unwrap();
-    let waiting = pool.shared.next().unwrap();
-    assert!(!waiting.reply.is_closed());
-    assert_eq!(pool.snapshot().skipped, 1);
-    assert_eq!(pool.snapshot().running, 1);
-    drop(kept);
+    let pool = Arc::new(pool(1, 64));
+    let running = pool.login(costly()).unwrap();
+    for _ in 0..5 {
+        drop(pool.login(costly()).unwrap());
+    }
+    let kept = pool.login(cheap()).unwrap();
+    assert_eq!(kept.blocking_recv().unwrap().outcome, Outcome::Mismatched);
+    assert!(matches!(running.blocking_recv().unwrap().outcome, Outcome::Hashed(_)));
+    let snapshot = pool.snapshot();
+    assert_eq!((snapshot.skipped, snapshot.done, snapshot.running), (5, 2, 0));
+}
+
+#[test]
+fn one_thread_has_several_under_way_and_the_cheap_one_does_not_wait_for_the_costly() {
+    let config = PoolConfig { lanes: NonZeroUsize::new(4).unwrap(), ..config(1, 64, EVER) };
+    let pool = HashPool::start(config).unwrap();
+    let making = |at| Job::Hash { password: password("p"), cost: cost(at) };
+    let mut costly = pool.login(making(12)).unwrap();
+    let cheap: Vec<_> = (0..20).map(|_| pool.login(making(4)).unwrap()).collect();
+    for receiver in cheap {
+        let Outcome::Hashed(made) = receiver.blocking_recv().unwrap().outcome else {
+            panic!("no hash")
+        };
+        assert!(secret::verify(&password("p"), &made));
+    }
+    // Cost 12 takes 256 times the steps of cost 4, of which there were five rounds.
+    assert!(costly.try_recv().is_err(), "the costly one ended first");
+    let Outcome::Hashed(made) = costly.blocking_recv().unwrap().outcome else { panic!("no hash") };
+    assert!(secret::verify(&password("p"), &made));
+}
+
+#[test]
+fn a_job_of_many_bcrypts_goes_through_all_of_them() {
+    let mut hashes: Vec<_> = (0..9).map(|number| secret(&format!("other {number}"), 4)).collect();
+    hashes.push(secret("p", 4));
+    let job = Job::VerifyThenHash {
+        password: password("p"),
+        candidates: tagged(hashes),
+        budget: AMPLE,
+        cost: cost(5),
+    };
+    let Outcome::Matched { index: 9, tag: 109, upgrade: Some(made) } = run(job) else {
+        panic!("the last was not found")
+    };
+    assert_eq!(made.cost(), cost(5));
+    assert!(secret::verify(&password("p"), &made));
 }
 
 #[test]
 fn shutdown_ends_threads_and_drops_what_waits() {
     let pool = pool(2, 64);
     let receivers: Vec<_> = (0..32)
-        .map(|_| pool.try_submit(Job::Hash { password: password("p"), cost: cost(6) }).unwrap())
+        .map(|_| pool.login(Job::Hash { password: password("p"), cost: cost(6) }).unwrap())
         .collect();
     pool.shutdown();
-    assert!(lock(&pool.threads).is_empty());
-    assert!(pool.try_submit(cheap()).is_err());
+    assert!(pool.login(cheap()).is_err());
     let done = receivers.into_iter().filter_map(|receiver| receiver.blocking_recv().ok()).count();
     let snapshot = pool.snapshot();
     assert_eq!(u64::try_from(done).unwrap(), snapshot.done);
@@ -177,16 +284,15 @@ fn shutdown_ends_threads_and_drops_what_waits() {
 
 #[test]
 fn a_panic_is_an_outcome_and_the_thread_goes_on() {
-    let config = PoolConfig { threads: NonZeroUsize::MIN, queue: NonZeroUsize::MIN };
-    let pool = HashPool::start_with(config, |job| match job {
+    let executor = Executor::start(config(1, 2, EVER), |job| match job {
         Job::Hash { .. } => panic!("hostile input"),
-        other => other.run(),
+        other => course::begin(other),
     });
-    let pool = pool.unwrap();
+    let pool = HashPool { executor: executor.unwrap() };
     let hostile = Job::Hash { password: password("p"), cost: cost(4) };
-    let outcome = pool.try_submit(hostile).unwrap().blocking_recv().unwrap().outcome;
+    let outcome = pool.login(hostile).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Failed(Failure::Panicked));
-    let outcome = pool.try_submit(cheap()).unwrap().blocking_recv().unwrap().outcome;
+    let outcome = pool.login(cheap()).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Mismatched);
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.done, snapshot.failed, snapshot.running), (2, 1, 0));
@@ -194,8 +300,8 @@ fn a_panic_is_an_outcome_and_the_thread_goes_on() {
 
 #[test]
 fn many_jobs_on_few_threads_all_end() {
-    let pool = pool(2, 256);
-    let receivers: Vec<_> = (0..200).map(|_| pool.try_submit(cheap()).unwrap()).collect();
+    let pool = pool(2, 512);
+    let receivers: Vec<_> = (0..200).map(|_| pool.login(cheap()).unwrap()).collect();
     for receiver in receivers {
         assert_eq!(receiver.blocking_recv().unwrap().outcome, Outcome::Mismatched);
     }

@@ -1,0 +1,127 @@
+//! Blowfish, for several keys side by side.
+//!
+//! A round of Blowfish is four table loads that depend on the round before, so a core that computes
+//! one bcrypt waits for its cache most of the time. Here two rounds of `N` independent ciphers are
+//! written out before any of them goes on. Nothing in those `N` depends on each other, so a core
+//! fills the wait of one with the work of the others. That is all there is to it: no vector
+//! instructions (their gathers are slower than plain loads), no unsafe code.
+
+#![expect(clippy::indexing_slicing, reason = "every index is bounded by a constant or a byte")]
+#![expect(
+    clippy::inline_always,
+    reason = "the halves stay in registers only where this is inlined"
+)]
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::pi;
+
+/// Words of a key: as many as there are subkeys, the bytes repeated until they are filled.
+pub(crate) const WORDS: usize = 18;
+
+/// One cipher: its subkeys and S-boxes, 4,168 bytes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Cipher {
+    subkeys: [u32; WORDS],
+    boxes: [[u32; 256]; 4],
+}
+
+/// The halves of a block in each of `N` ciphers.
+struct Blocks<const N: usize> {
+    left: [u32; N],
+    right: [u32; N],
+}
+
+impl Cipher {
+    /// The cipher before it has seen a key.
+    pub(crate) const START: Self = Self { subkeys: pi::P, boxes: pi::S };
+
+    /// Encrypts a block `times` over.
+    pub(crate) fn encrypt(&self, [left, right]: [u32; 2], times: usize) -> [u32; 2] {
+        let mut block = Blocks { left: [left], right: [right] };
+        for _ in 0..times {
+            block.encrypt(std::array::from_ref(self));
+        }
+        [block.left[0], block.right[0]]
+    }
+
+    /// Expands a key with a salt: bcrypt's first expansion.
+    pub(crate) fn expand_salted(&mut self, key: &[u32; WORDS], salt: [u32; 4]) {
+        expand_with(std::array::from_mut(self), [key], |block, number| {
+            let half = 2 * (number % 2);
+            block.left[0] ^= salt[half];
+            block.right[0] ^= salt[half + 1];
+        });
+    }
+
+    #[inline(always)]
+    fn round(&self, half: u32) -> u32 {
+        let [a, b, c, d] = half.to_be_bytes();
+        let [first, second, third, fourth] = &self.boxes;
+        let sum = first[usize::from(a)].wrapping_add(second[usize::from(b)]);
+        (sum ^ third[usize::from(c)]).wrapping_add(fourth[usize::from(d)])
+    }
+}
+
+/// Expands a key in each of `N` ciphers.
+pub(crate) fn expand<const N: usize>(ciphers: &mut [Cipher; N], keys: [&[u32; WORDS]; N]) {
+    expand_with(ciphers, keys, |_, _| ());
+}
+
+/// Expands a key in each of `N` ciphers; `mix` changes each block before it is encrypted.
+#[inline]
+fn expand_with<const N: usize>(
+    ciphers: &mut [Cipher; N],
+    keys: [&[u32; WORDS]; N],
+    mix: impl Fn(&mut Blocks<N>, usize),
+) {
+    for (cipher, key) in ciphers.iter_mut().zip(keys) {
+        for (subkey, word) in cipher.subkeys.iter_mut().zip(key) {
+            *subkey ^= word;
+        }
+    }
+    let mut blocks = Blocks { left: [0; N], right: [0; N] };
+    for pair in 0..WORDS / 2 {
+        mix(&mut blocks, pair);
+        blocks.encrypt(ciphers);
+        for (lane, cipher) in ciphers.iter_mut().enumerate() {
+            cipher.subkeys[2 * pair] = blocks.left[lane];
+            cipher.subkeys[2 * pair + 1] = blocks.right[lane];
+        }
+    }
+    for table in 0..4 {
+        for pair in 0..128 {
+            // Nine blocks went before, and each table takes an even number.
+            mix(&mut blocks, pair + 1);
+            blocks.encrypt(ciphers);
+            for (lane, cipher) in ciphers.iter_mut().enumerate() {
+                cipher.boxes[table][2 * pair] = blocks.left[lane];
+                cipher.boxes[table][2 * pair + 1] = blocks.right[lane];
+            }
+        }
+    }
+}
+
+impl<const N: usize> Blocks<N> {
+    /// Encrypts the block of each cipher, round by round.
+    #[inline(always)]
+    fn encrypt(&mut self, ciphers: &[Cipher; N]) {
+        let Self { left, right } = self;
+        for pair in 0..8 {
+            // Two rounds a visit: the halves are fetched and put back once for both, and all lanes'
+            // visits still fit what a core looks ahead.
+            for lane in 0..N {
+                let cipher = &ciphers[lane];
+                left[lane] ^= cipher.subkeys[2 * pair];
+                right[lane] ^= cipher.round(left[lane]);
+                right[lane] ^= cipher.subkeys[2 * pair + 1];
+                left[lane] ^= cipher.round(right[lane]);
+            }
+        }
+        for lane in 0..N {
+            left[lane] ^= ciphers[lane].subkeys[16];
+            right[lane] ^= ciphers[lane].subkeys[17];
+        }
+        std::mem::swap(left, right);
+    }
+}
