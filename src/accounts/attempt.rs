@@ -13,9 +13,9 @@ use super::guessing::{Ended, Guess, Guessing, Refused, Snapshot, Ticket, Way};
 use super::limits::Policy;
 use super::{Accounts, Loaded};
 
-/// How much of a quantum is kept for the work of a failure, in thousandths, where hashing is as
-/// fast as estimated.
-const RESERVED: u32 = 750;
+/// How much of a quantum is kept for the work of a failure, in quarters, where hashing is as fast as
+/// estimated.
+const RESERVED_QUARTERS: u32 = 3;
 
 /// An attempt under way. Dropped without an end, it counts as failed.
 pub(super) struct Attempt<'a> {
@@ -26,7 +26,7 @@ pub(super) struct Attempt<'a> {
     metered: bool,
     started: Duration,
     queued: Duration,
-    slowness: u32,
+    lateness: Duration,
 }
 
 impl Accounts {
@@ -52,7 +52,7 @@ impl Accounts {
             metered,
             started,
             queued: Duration::ZERO,
-            slowness: 0,
+            lateness: Duration::ZERO,
         })
     }
 
@@ -96,7 +96,7 @@ impl Attempt<'_> {
     /// Notes how the hash pool did.
     pub(super) const fn computed(&mut self, computed: &Computed) {
         self.queued = computed.waited;
-        self.slowness = computed.slowness;
+        self.lateness = computed.lateness;
     }
 
     /// Ends it. A failure is held back until its tick, so that the work done for it does not show,
@@ -122,12 +122,11 @@ impl Attempt<'_> {
 
     /// When work would have been ready that is as dear as any usual one.
     ///
-    /// That depends on how long the queue was and on how fast the machine is just now, and on
+    /// That depends on how long the queue was and on how late the machine is just now, and on
     /// nothing of this attempt's own.
     fn ready(&self, quantum: Duration) -> Duration {
-        let slowness = self.slowness.max(1000);
-        let reserved = quantum.saturating_mul(RESERVED) / 1000;
-        self.queued.saturating_add(reserved.saturating_mul(slowness) / 1000)
+        let reserved = quantum.saturating_mul(RESERVED_QUARTERS) / 4;
+        self.queued.saturating_add(reserved).saturating_add(self.lateness)
     }
 
     fn settle(&mut self, ended: Ended) {
@@ -155,9 +154,9 @@ impl From<Refused> for AccountError {
 /// How long after `elapsed` a failure is answered: at the first multiple of the quantum at which
 /// dear work would have been `ready`.
 ///
-/// Which multiple that is must not depend on how dear this attempt's work was. Ticks alone would: a
-/// busy node would answer cheap hashes a tick before dear ones whenever the queue left too little of
-/// the tick for these.
+/// Which multiple that is must not depend on how dear this attempt's work was. With ticks alone it
+/// would: a busy node would answer cheap hashes a tick before dear ones whenever the queue left too
+/// little of the tick for these.
 fn until_tick(quantum: Duration, ready: Duration, elapsed: Duration) -> Duration {
     let ticks = elapsed.max(ready).as_nanos().div_ceil(quantum.as_nanos().max(1)).max(1);
     let tick = quantum.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));

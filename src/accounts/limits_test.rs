@@ -94,7 +94,8 @@ proptest! {
         }
         for (index, from) in taken.iter().enumerate() {
             for (count, until) in taken[index..].iter().enumerate() {
-                let came_back = until.abs_diff(*from).as_millis() * u128::from(per_second) / 1000 + 1;
+                let passed = until.abs_diff(*from).as_millis();
+                let came_back = passed * u128::from(per_second) / 1000 + 1;
                 prop_assert!(count as u128 <= u128::from(burst) + came_back);
             }
         }

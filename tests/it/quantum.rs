@@ -92,6 +92,13 @@ struct Pairs {
 /// a machine answers about half at one tick and half at the next. Then either median is either
 /// tick's, by chance; but the shares are the same, as far as so many pairs can tell.
 fn assert_alike(kind: &str, Pairs { unknown, known }: &Pairs) {
+    for it in [unknown, known] {
+        let mut h = std::collections::BTreeMap::new();
+        for t in &it.0 {
+            *h.entry((t / f64::from(QUANTUM_MS)) as u32).or_insert(0) += 1;
+        }
+        eprintln!("{kind}: {h:?}");
+    }
     let apart = (1..100).map(|tick| (known.by(tick) - unknown.by(tick)).abs());
     let apart = apart.fold(0.0, f64::max);
     assert!(apart < SHARES_APART_MAX, "{kind}: {apart:.2} of the answers came at other ticks");

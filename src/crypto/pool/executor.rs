@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 use super::bench::{Bench, Guest};
 use super::course::Step;
 use super::job::{Failure, Job, Outcome};
+use super::lateness::Lateness;
 use super::queue::{Queue, Turn};
-use super::slowness::Slowness;
 use super::{Computed, Overloaded, PoolConfig, PoolSnapshot, Priority, Share};
 
 /// How a job begins: [`super::course::begin`], except in tests that need one to fail or to wait.
@@ -60,7 +60,7 @@ struct State {
     /// How many lanes each thread has in use, as it said last. One that is beginning a job, which
     /// may take a while, has none free.
     busy: Vec<usize>,
-    slowness: Slowness,
+    lateness: Lateness,
     done: u64,
     failed: u64,
     skipped: u64,
@@ -161,7 +161,7 @@ impl Shared {
             closed: false,
             idle: 0,
             busy: vec![0; config.threads.get()],
-            slowness: Slowness::default(),
+            lateness: Lateness::default(),
             done: 0,
             failed: 0,
             skipped: 0,
@@ -205,9 +205,9 @@ impl Shared {
     }
 
     fn answer(&self, guest: Guest, outcome: Outcome) {
-        let slowness = self.state().finish(&guest, &outcome);
+        let lateness = self.state().finish(&guest, &outcome);
         // Whoever asked may have gone away meanwhile.
-        let _ = guest.reply.send(Computed { outcome, waited: guest.waited, slowness });
+        let _ = guest.reply.send(Computed { outcome, waited: guest.waited, lateness });
     }
 
     /// The next job for a thread that has so many under way. One that has none waits for it; none
@@ -255,10 +255,12 @@ impl State {
         self.queue.waiting() > self.idle && self.busy.iter().all(|other| busy <= *other)
     }
 
-    /// Settles a job, and says how slow hashing was before it.
-    fn finish(&mut self, guest: &Guest, outcome: &Outcome) -> u32 {
-        let before = self.slowness.thousandths();
-        self.slowness.learn(guest.begun.elapsed(), guest.work, outcome);
+    /// Settles a job, and says how late those before it were.
+    fn finish(&mut self, guest: &Guest, outcome: &Outcome) -> Duration {
+        let now = Instant::now();
+        let before = self.lateness.at(now);
+        let took = now.saturating_duration_since(guest.begun);
+        self.lateness.learn(now, took, guest.work, outcome);
         self.queue.done(guest.turn, guest.took);
         self.done += 1;
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));

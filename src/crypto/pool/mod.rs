@@ -16,7 +16,7 @@
 //! | `line` `queue` | the scheduler: fair between shares, logins first, bounded |
 //! | `executor` `bench` | the threads, and the jobs each has under way |
 //! | `course` | what is computed next for a job |
-//! | `slowness` | how fast hashing is just now |
+//! | `lateness` | how much later than estimated jobs end just now |
 //!
 //! Jobs are data, not closures, so that a thread runs several bcrypts side by side without a caller
 //! knowing. The pool must never know whose password it holds: it hands back the caller's
@@ -26,9 +26,9 @@ mod bench;
 mod course;
 mod executor;
 mod job;
+mod lateness;
 mod line;
 mod queue;
-mod slowness;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -90,9 +90,8 @@ pub struct Computed {
     pub outcome: Outcome,
     /// How long it waited until it was begun.
     pub waited: Duration,
-    /// How much slower than the estimates of `relative_cost` hashing was lately, in thousandths,
-    /// 1000 at least. Of the jobs before this one.
-    pub slowness: u32,
+    /// How much longer than estimated jobs took lately. Of those before this one.
+    pub lateness: Duration,
 }
 
 /// What a pool is doing and has done since it started.
