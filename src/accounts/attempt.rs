@@ -13,8 +13,7 @@ use super::guessing::{Ended, Guess, Guessing, Refused, Snapshot, Ticket, Way};
 use super::limits::Policy;
 use super::{Accounts, Loaded};
 
-/// How much of a quantum is kept for the work of a failure, in quarters, where hashing is as fast as
-/// estimated.
+/// How much of a quantum is kept for the work of a failure, in quarters.
 const RESERVED_QUARTERS: u32 = 3;
 
 /// An attempt under way. Dropped without an end, it counts as failed.
