@@ -71,8 +71,8 @@ impl Gauges {
         let (account, client) = (guesses.refused_account, guesses.refused_client);
         gauge!("jcas_attempts_refused", "for" => "account").set(float(account));
         gauge!("jcas_attempts_refused", "for" => "client").set(float(client));
-        for (policy, refused) in self.accounts.limited() {
-            gauge!("jcas_calls_limited", "policy" => policy.as_str()).set(float(refused));
+        for (limit, refused) in self.accounts.limited() {
+            gauge!("jcas_calls_limited", "limit" => limit.as_str()).set(float(refused));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::events::ids::UserId;
 use super::caller::Caller;
 use super::error::AccountError;
 use super::guessing::{Ended, Guess, Guessing, Refused, Snapshot, Ticket, Way};
-use super::limits::Policy;
+use super::limits::Limit;
 use super::{Accounts, Loaded};
 
 /// How much of a quantum is kept for the work of a failure, in quarters.
@@ -23,6 +23,9 @@ pub(super) struct Attempt<'a> {
     ticket: Option<Ticket>,
     /// Whether the company's limit of failed logins was taken from.
     metered: bool,
+    /// Whether the way leads to one account at most.
+    sole: bool,
+    matched: Option<UserId>,
     started: Duration,
     queued: Duration,
     lateness: Duration,
@@ -37,22 +40,23 @@ impl Accounts {
         client: Option<IpAddr>,
     ) -> Result<Attempt<'a>, AccountError> {
         let started = self.parts.clock.monotonic();
-        let guess = Guess::new(way, caller.company, client);
-        let ticket = self.guessing().begin(started, guess)?;
-        let metered = !ticket.is_of_known_client();
-        if metered && let Err(exceeded) = self.take(caller.key, Policy::FailedLogins) {
-            self.guessing().end(started, ticket, Ended::Undone);
-            return Err(exceeded);
-        }
-        Ok(Attempt {
+        let ticket = self.guessing().begin(started, Guess::new(way, caller.company, client))?;
+        let mut attempt = Attempt {
             accounts: self,
             caller,
             ticket: Some(ticket),
-            metered,
+            metered: false,
+            sole: true,
+            matched: None,
             started,
             queued: Duration::ZERO,
             lateness: Duration::ZERO,
-        })
+        };
+        if let Err(exceeded) = attempt.meter() {
+            attempt.settle(Ended::Undone);
+            return Err(exceeded);
+        }
+        Ok(attempt)
     }
 
     /// An account has a new password from somebody who may give it one: its owner need not wait any
@@ -84,17 +88,53 @@ impl Loaded {
 }
 
 impl Attempt<'_> {
-    /// Whose password it is. Refused where the account's own count says so.
-    pub(super) fn is_for(&mut self, loaded: &Loaded) -> Result<(), AccountError> {
-        let Some(ticket) = self.ticket.as_mut() else { return Ok(()) };
+    /// The accounts it may be for, each once, whichever of its users a name leads to.
+    pub(super) fn once_each(&mut self, accounts: Vec<Loaded>) -> Vec<Loaded> {
+        let mut once: Vec<Loaded> = Vec::with_capacity(accounts.len());
+        for loaded in accounts {
+            if once.iter().all(|other| other.count_as() != loaded.count_as()) {
+                once.push(loaded);
+            }
+        }
+        self.sole = once.len() <= 1;
+        once
+    }
+
+    /// Tries an account. Refused where its count says so.
+    pub(super) fn may_try(&mut self, loaded: &Loaded) -> Result<(), AccountError> {
         let now = self.accounts.parts.clock.monotonic();
-        self.accounts.guessing().of_account(now, ticket, loaded.count_as())?;
+        if let Some(ticket) = self.ticket.as_mut() {
+            self.accounts.guessing().try_account(now, ticket, loaded.count_as())?;
+        }
+        self.meter()
+    }
+
+    /// Goes on without an account, where there is none.
+    pub(super) fn may_try_nobody(&mut self) -> Result<(), AccountError> {
+        let now = self.accounts.parts.clock.monotonic();
+        if let Some(ticket) = self.ticket.as_mut() {
+            self.accounts.guessing().share(now, ticket)?;
+        }
+        self.meter()
+    }
+
+    /// The password was an account's.
+    pub(super) fn matched(&mut self, loaded: &Loaded) {
+        self.matched = Some(loaded.count_as());
+    }
+
+    /// Takes a failure from what the API key has, once, for a client that is not known.
+    fn meter(&mut self) -> Result<(), AccountError> {
+        if !self.metered && self.ticket.as_ref().is_some_and(Ticket::is_shared) {
+            self.accounts.take(self.caller.key, Limit::FailedLogins)?;
+            self.metered = true;
+        }
         Ok(())
     }
 
     /// Notes how the hash pool did.
     pub(super) const fn computed(&mut self, computed: &Computed) {
-        self.queued = computed.waited;
+        self.queued = self.queued.saturating_add(computed.waited);
         self.lateness = computed.lateness;
     }
 
@@ -104,11 +144,13 @@ impl Attempt<'_> {
         mut self,
         answered: Result<T, AccountError>,
     ) -> Result<T, AccountError> {
-        let ended = match &answered {
+        let ended = match (&answered, self.matched) {
             // A disabled user is told so for the right password only.
-            Ok(_) | Err(AccountError::UserDisabled) => Ended::Right,
-            Err(AccountError::InvalidCredentials) => Ended::Wrong,
-            Err(_) => Ended::Undone,
+            (Ok(_) | Err(AccountError::UserDisabled), Some(user)) => {
+                Ended::Right { user, sole: self.sole }
+            }
+            (Err(AccountError::InvalidCredentials), _) => Ended::Wrong,
+            _ => Ended::Undone,
         };
         if ended == Ended::Wrong {
             let elapsed = self.accounts.parts.clock.monotonic().saturating_sub(self.started);
@@ -133,7 +175,7 @@ impl Attempt<'_> {
         let now = self.accounts.parts.clock.monotonic();
         self.accounts.guessing().end(now, ticket, ended);
         if self.metered && ended != Ended::Wrong {
-            self.accounts.give_back(self.caller.key, Policy::FailedLogins);
+            self.accounts.give_back(self.caller.key, Limit::FailedLogins);
         }
     }
 }

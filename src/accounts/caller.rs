@@ -5,14 +5,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use subtle::ConstantTimeEq as _;
 
 use crate::crypto::pool::Share;
-use crate::events::command;
+use crate::events::command::{self, Rejection};
 use crate::events::event::{Cause, SigningKey};
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
-use crate::events::policy::{Policies, Reach, Scope, Scopes, Signing};
+use crate::events::policy::{Policies, Policy, Scope, Scopes, Signing};
 
-use super::Accounts;
 use super::company::PresentedKey;
 use super::error::AccountError;
+use super::repeat::Idempotency;
+use super::{Accounts, Loaded};
 
 /// A company that was recognised by its API key.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Caller {
     pub policies: Policies,
     /// What is kept of the request.
     pub cause: Cause,
+    /// The idempotency key, where the call came with one. Only what may be repeated records it.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A company that was recognised, before it is known what it asks.
@@ -61,6 +64,15 @@ impl Caller {
         Share::new(hasher.finish())
     }
 
+    /// What is kept of a request that may be repeated: the idempotency key, too.
+    pub(super) fn cause_of_once(&self) -> Cause {
+        let cause = self.cause.clone();
+        match self.idempotency {
+            Some(idempotency) => idempotency.put_to(cause),
+            None => cause,
+        }
+    }
+
     /// Refuses a call that the key has no scope for.
     pub fn require(&self, scope: Scope) -> Result<(), AccountError> {
         if self.scopes.allow(scope) { Ok(()) } else { Err(AccountError::ScopeMissing(scope)) }
@@ -75,13 +87,18 @@ impl Caller {
         }
     }
 
-    /// Whether the company may see a user: one it created, or anybody's where its policy says so.
-    pub const fn may_read(&self, own: bool) -> bool {
-        match self.policies.read {
-            Reach::All => true,
-            Reach::Own => own,
-            Reach::Off => false,
+    /// Refuses what the company's policy does not let it do with this account. The rules hold it
+    /// to the same; here it is asked where the work before them is much, or nothing is written.
+    pub fn require_policy(&self, policy: Policy, account: &Loaded) -> Result<(), AccountError> {
+        if self.may(policy, account) {
+            return Ok(());
         }
+        Err(AccountError::Rejected(Rejection::PolicyDenied { policy }))
+    }
+
+    /// Whether the company's policy lets it do this with this account.
+    pub fn may(&self, policy: Policy, account: &Loaded) -> bool {
+        self.policies.reach(policy).covers(account.account().is_own_of(self.company))
     }
 }
 
@@ -108,6 +125,7 @@ impl Accounts {
             scopes: key.scopes.clone(),
             policies: company.policies(),
             cause,
+            idempotency: None,
         };
         let registered = company.registered.as_ref();
         let signing = registered.map_or(Signing::Required, |cell| cell.value.signing);

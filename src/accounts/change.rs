@@ -10,13 +10,13 @@ use crate::crypto::secret::{self, Password};
 use crate::events::account::Seen;
 use crate::events::command::{Command, Outcome, Proof, Rejection, SetPassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 
 use super::caller::Caller;
 use super::error::AccountError;
 use super::guessing::Way;
 use super::legacy::GivenHash;
-use super::limits::Policy;
+use super::limits::Limit;
 use super::register::{read_fields, with_rivals};
 use super::{Accounts, Loaded};
 
@@ -53,6 +53,9 @@ impl Accounts {
             Some(current) => Some(self.prove_current(caller, &loaded, current).await?),
             None => None,
         };
+        if proof.is_none() {
+            caller.require_policy(Policy::Password, &loaded)?;
+        }
         let hash = self.hash(caller, password).await?;
         let keys = self.parts.vault.keys_of(user).await?;
         let secret = self.seal_secret(user, &keys, &hash)?;
@@ -69,7 +72,7 @@ impl Accounts {
         }
     }
 
-    /// Verifies a current password, as a login would.
+    /// Verifies the current password. A wrong one is counted and answered as a failed login is.
     async fn prove_current(
         &self,
         caller: &Caller,
@@ -77,7 +80,7 @@ impl Accounts {
         current: Password,
     ) -> Result<Proof, AccountError> {
         let mut attempt = self.attempt(caller, Way::User(loaded.requested), None)?;
-        let proved = match attempt.is_for(loaded) {
+        let proved = match attempt.may_try(loaded) {
             Ok(()) => self.prove(caller, loaded, current, &mut attempt).await,
             Err(refused) => Err(refused),
         };
@@ -115,10 +118,10 @@ impl Accounts {
         if let Some(country) = country {
             caller.require_country(country)?;
         }
-        self.take(caller.key, Policy::Claims)?;
+        self.take(caller.key, Limit::Claims)?;
         let accounts = Arc::clone(self);
         // As with a registration, a caller that hangs up does not free the identity too early.
-        let running = tokio::spawn(async move {
+        let running = super::by_itself(async move {
             let identity = accounts.reader().read(kind, &typed, country)?;
             let loaded = accounts.load(user).await?;
             let keys = accounts.parts.vault.keys_of(user).await?;

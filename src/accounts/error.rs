@@ -70,7 +70,7 @@ pub enum AccountError {
         retry_after: Duration,
     },
     /// The API key did something too often.
-    #[error("the API key is over its limit \"{}\"", .0.policy.as_str())]
+    #[error("the API key is over its limit \"{}\"", .0.limit.as_str())]
     RateLimited(Exceeded),
     /// The password is right and the user shut out.
     #[error("the user is disabled")]
@@ -87,6 +87,9 @@ pub enum AccountError {
     /// Nothing with this name is here.
     #[error("{0} not found")]
     NotFound(&'static str),
+    /// A call came with an idempotency key that another call was carried out with.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyKeyReused,
     /// A list's cursor was not given out.
     #[error("the cursor was not given out by this list")]
     InvalidCursor,

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::actors::shard::Recorded;
+use crate::actors::shard_reads::Recorded;
 use crate::events::event::Event;
 use crate::events::ids::UserId;
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 use crate::events::record::LogPosition;
 
 use super::Accounts;
@@ -48,7 +48,7 @@ impl Accounts {
     ) -> Result<Vec<(LogPosition, HistoryEntry)>, AccountError> {
         caller.require(Scope::Read)?;
         let loaded = self.load(user).await?;
-        Self::require_readable(caller, &loaded)?;
+        caller.require_policy(Policy::Read, &loaded)?;
         let recorded = self.parts.house.read_history(user, after, limit).await?;
         Ok(recorded.into_iter().map(|it| (it.position, entry(&it))).collect())
     }

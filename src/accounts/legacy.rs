@@ -13,6 +13,7 @@ use crate::events::ids::{HashProfileId, ProfileName, Slot, UserId};
 
 use super::Accounts;
 use super::error::AccountError;
+use super::given::given;
 use super::vault::{KeyFailure, Place, UserKeys};
 
 /// Opened hash profiles by id. A profile's id is a digest of its content, so none ever changes.
@@ -25,13 +26,13 @@ pub struct GivenHash {
     /// The hash.
     pub hash: Zeroizing<String>,
     /// Its salt, where that has a column of its own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub salt: Option<Zeroizing<String>>,
     /// The hash profile it was computed with; `default` where none is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub profile: Option<String>,
     /// When the company changed it, RFC 3339; none for what it had all along.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub changed_at: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use crate::events::ids::ApiKeyId;
 use super::Accounts;
 use super::caller::Caller;
 use super::error::AccountError;
-use super::limits::{Limits, Policy, Standing};
+use super::limits::{Limit, Limits, Standing};
 
 /// How many claims one counts as that finds its identity taken: such an answer tells that somebody
 /// has it, and a company's own customers seldom ask for what others have.
@@ -15,26 +15,26 @@ const TAKEN_COUNTS_AS: u32 = 10;
 
 impl Accounts {
     /// Takes one from what an API key may do.
-    pub fn take(&self, key: ApiKeyId, policy: Policy) -> Result<(), AccountError> {
+    pub fn take(&self, key: ApiKeyId, limit: Limit) -> Result<(), AccountError> {
         let now = self.parts.clock.monotonic();
-        self.limits().take(now, key, policy).map_err(AccountError::RateLimited)
+        self.limits().take(now, key, limit).map_err(AccountError::RateLimited)
     }
 
-    /// How an API key stands with a policy.
-    pub fn standing(&self, key: ApiKeyId, policy: Policy) -> Standing {
+    /// How an API key stands with a limit.
+    pub fn standing(&self, key: ApiKeyId, limit: Limit) -> Standing {
         let now = self.parts.clock.monotonic();
-        self.limits().standing(now, key, policy)
+        self.limits().standing(now, key, limit)
     }
 
-    /// What was refused so far, by policy.
-    pub fn limited(&self) -> impl IntoIterator<Item = (Policy, u64)> + use<> {
+    /// What was refused so far, by limit.
+    pub fn limited(&self) -> impl IntoIterator<Item = (Limit, u64)> + use<> {
         self.limits().refused()
     }
 
     /// Gives back what turned out not to count.
-    pub(super) fn give_back(&self, key: ApiKeyId, policy: Policy) {
+    pub(super) fn give_back(&self, key: ApiKeyId, limit: Limit) {
         let now = self.parts.clock.monotonic();
-        self.limits().give_back(now, key, policy);
+        self.limits().give_back(now, key, limit);
     }
 
     /// Counts what came of a look-up that took a miss: only somebody who was not there, or may not
@@ -45,7 +45,7 @@ impl Accounts {
             Err(AccountError::UserNotFound | AccountError::UserErased | AccountError::Rejected(_))
         );
         if !missed {
-            self.give_back(caller.key, Policy::Misses);
+            self.give_back(caller.key, Limit::Misses);
         }
     }
 
@@ -53,7 +53,7 @@ impl Accounts {
     pub(super) fn claimed<T>(&self, caller: &Caller, claimed: &Result<T, AccountError>) {
         if matches!(claimed, Err(AccountError::IdentityTaken { .. })) {
             let now = self.parts.clock.monotonic();
-            self.limits().owe(now, caller.key, Policy::Claims, TAKEN_COUNTS_AS - 1);
+            self.limits().owe(now, caller.key, Limit::Claims, TAKEN_COUNTS_AS - 1);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How many calls an API key may make, by kind: rates with room for bursts.
 //!
-//! Each is a virtual queue (GCRA): one reading a key and policy, the time at which everything taken
-//! so far would have been dealt with at the policy's rate. Taking puts it off; what lies further
+//! Each is a virtual queue (GCRA): one reading a key and limit, the time at which everything taken
+//! so far would have been dealt with at the limit's rate. Taking puts it off; what lies further
 //! ahead of now than the burst is refused, and the difference is exactly how long to wait. What
 //! turned out not to count is given back, which the crates for this cannot do.
 //!
@@ -80,7 +80,7 @@ impl Weigh for Taken {
 
 /// What an API key may do so much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
+pub enum Limit {
     /// Calls of any kind.
     Calls,
     /// Looking for an identity that is not there, or not to be seen.
@@ -92,9 +92,9 @@ pub enum Policy {
 }
 
 /// All of them.
-const POLICIES: [Policy; 4] = [Policy::Calls, Policy::Misses, Policy::Claims, Policy::FailedLogins];
+const LIMITS: [Limit; 4] = [Limit::Calls, Limit::Misses, Limit::Claims, Limit::FailedLogins];
 
-impl Policy {
+impl Limit {
     /// Its name in the headers and figures.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl Policy {
     }
 }
 
-/// The rate of each policy.
+/// The rate of each limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
     /// Calls of any kind.
@@ -120,12 +120,12 @@ pub struct Rates {
 }
 
 impl Rates {
-    const fn of(&self, policy: Policy) -> &Rate {
-        match policy {
-            Policy::Calls => &self.calls,
-            Policy::Misses => &self.misses,
-            Policy::Claims => &self.claims,
-            Policy::FailedLogins => &self.failed_logins,
+    const fn of(&self, limit: Limit) -> &Rate {
+        match limit {
+            Limit::Calls => &self.calls,
+            Limit::Misses => &self.misses,
+            Limit::Claims => &self.claims,
+            Limit::FailedLogins => &self.failed_logins,
         }
     }
 }
@@ -140,12 +140,12 @@ struct Key {
 }
 
 impl Key {
-    const fn of(&mut self, policy: Policy) -> &mut Taken {
-        match policy {
-            Policy::Calls => &mut self.calls,
-            Policy::Misses => &mut self.misses,
-            Policy::Claims => &mut self.claims,
-            Policy::FailedLogins => &mut self.failed_logins,
+    const fn of(&mut self, limit: Limit) -> &mut Taken {
+        match limit {
+            Limit::Calls => &mut self.calls,
+            Limit::Misses => &mut self.misses,
+            Limit::Claims => &mut self.claims,
+            Limit::FailedLogins => &mut self.failed_logins,
         }
     }
 }
@@ -161,16 +161,16 @@ impl Weigh for Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     /// Of what.
-    pub policy: Policy,
+    pub limit: Limit,
     /// When asking again will do.
     pub retry_after: Duration,
 }
 
-/// How a key stands with a policy.
+/// How a key stands with a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// The policy.
-    pub policy: Policy,
+    /// The limit.
+    pub limit: Limit,
     /// The most there can be.
     pub quota: u32,
     /// The time in which all of it comes back.
@@ -186,47 +186,47 @@ pub struct Standing {
 pub struct Limits {
     rates: Rates,
     keys: Table<ApiKeyId, Key>,
-    refused: [(Policy, u64); POLICIES.len()],
+    refused: [(Limit, u64); LIMITS.len()],
 }
 
 impl Limits {
     /// Limits at these rates.
     pub fn new(rates: Rates) -> Self {
-        let refused = POLICIES.map(|policy| (policy, 0));
+        let refused = LIMITS.map(|limit| (limit, 0));
         Self { rates, keys: Table::new(KEYS_MAX), refused }
     }
 
     /// Takes one from what a key may do.
-    pub fn take(&mut self, now: Duration, key: ApiKeyId, policy: Policy) -> Result<(), Exceeded> {
-        let rate = self.rates.of(policy);
-        let taken = self.keys.update(now, key, |entry| entry.of(policy).take(now, rate));
+    pub fn take(&mut self, now: Duration, key: ApiKeyId, limit: Limit) -> Result<(), Exceeded> {
+        let rate = self.rates.of(limit);
+        let taken = self.keys.update(now, key, |entry| entry.of(limit).take(now, rate));
         taken.map_err(|retry_after| {
-            let count = self.refused.iter_mut().find(|(counted, _)| *counted == policy);
+            let count = self.refused.iter_mut().find(|(counted, _)| *counted == limit);
             if let Some((_, refused)) = count {
                 *refused += 1;
             }
-            Exceeded { policy, retry_after }
+            Exceeded { limit, retry_after }
         })
     }
 
     /// Gives back what turned out not to count.
-    pub fn give_back(&mut self, now: Duration, key: ApiKeyId, policy: Policy) {
-        let rate = self.rates.of(policy);
-        self.keys.update(now, key, |entry| entry.of(policy).give_back(rate));
+    pub fn give_back(&mut self, now: Duration, key: ApiKeyId, limit: Limit) {
+        let rate = self.rates.of(limit);
+        self.keys.update(now, key, |entry| entry.of(limit).give_back(rate));
     }
 
     /// Takes more for what turned out to count more.
-    pub fn owe(&mut self, now: Duration, key: ApiKeyId, policy: Policy, count: u32) {
-        let rate = self.rates.of(policy);
-        self.keys.update(now, key, |entry| entry.of(policy).owe(now, rate, count));
+    pub fn owe(&mut self, now: Duration, key: ApiKeyId, limit: Limit, count: u32) {
+        let rate = self.rates.of(limit);
+        self.keys.update(now, key, |entry| entry.of(limit).owe(now, rate, count));
     }
 
-    /// How a key stands with a policy.
-    pub fn standing(&self, now: Duration, key: ApiKeyId, policy: Policy) -> Standing {
-        let rate = self.rates.of(policy);
-        let taken = self.keys.get(&key).copied().unwrap_or_default().of(policy).to_owned();
+    /// How a key stands with a limit.
+    pub fn standing(&self, now: Duration, key: ApiKeyId, limit: Limit) -> Standing {
+        let rate = self.rates.of(limit);
+        let taken = self.keys.get(&key).copied().unwrap_or_default().of(limit).to_owned();
         Standing {
-            policy,
+            limit,
             quota: rate.burst,
             window: rate.window(),
             remaining: taken.remaining(now, rate),
@@ -234,8 +234,8 @@ impl Limits {
         }
     }
 
-    /// What was refused so far, by policy.
-    pub const fn refused(&self) -> [(Policy, u64); POLICIES.len()] {
+    /// What was refused so far, by limit.
+    pub const fn refused(&self) -> [(Limit, u64); LIMITS.len()] {
         self.refused
     }
 }

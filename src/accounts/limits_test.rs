@@ -22,15 +22,15 @@ fn a_burst_is_taken_at_once_and_then_one_an_interval() {
     let mut limits = limits(Rate::new(2, ms(1000), 3));
     let one = key("one");
     for _ in 0..3 {
-        limits.take(ms(0), one, Policy::Misses).unwrap();
+        limits.take(ms(0), one, Limit::Misses).unwrap();
     }
-    let exceeded = limits.take(ms(100), one, Policy::Misses).unwrap_err();
-    assert_eq!(exceeded, Exceeded { policy: Policy::Misses, retry_after: ms(400) });
-    assert!(limits.take(ms(499), one, Policy::Misses).is_err());
-    limits.take(ms(500), one, Policy::Misses).unwrap();
-    limits.take(ms(500), key("other"), Policy::Misses).unwrap();
-    limits.take(ms(500), one, Policy::Calls).unwrap();
-    assert!(limits.refused().contains(&(Policy::Misses, 2)));
+    let exceeded = limits.take(ms(100), one, Limit::Misses).unwrap_err();
+    assert_eq!(exceeded, Exceeded { limit: Limit::Misses, retry_after: ms(400) });
+    assert!(limits.take(ms(499), one, Limit::Misses).is_err());
+    limits.take(ms(500), one, Limit::Misses).unwrap();
+    limits.take(ms(500), key("other"), Limit::Misses).unwrap();
+    limits.take(ms(500), one, Limit::Calls).unwrap();
+    assert!(limits.refused().contains(&(Limit::Misses, 2)));
 }
 
 #[test]
@@ -38,24 +38,24 @@ fn what_is_given_back_can_be_taken_again_and_no_more_than_that() {
     let mut limits = limits(Rate::new(1, ms(1000), 2));
     let one = key("one");
     for _ in 0..100 {
-        limits.take(ms(0), one, Policy::Misses).unwrap();
-        limits.give_back(ms(0), one, Policy::Misses);
+        limits.take(ms(0), one, Limit::Misses).unwrap();
+        limits.give_back(ms(0), one, Limit::Misses);
     }
     for _ in 0..5 {
-        limits.give_back(ms(0), one, Policy::Misses);
+        limits.give_back(ms(0), one, Limit::Misses);
     }
-    limits.take(ms(0), one, Policy::Misses).unwrap();
-    limits.take(ms(0), one, Policy::Misses).unwrap();
-    assert!(limits.take(ms(0), one, Policy::Misses).is_err());
+    limits.take(ms(0), one, Limit::Misses).unwrap();
+    limits.take(ms(0), one, Limit::Misses).unwrap();
+    assert!(limits.take(ms(0), one, Limit::Misses).is_err());
 }
 
 #[test]
 fn what_is_owed_is_at_most_a_burst() {
     let mut limits = limits(Rate::new(1, ms(1000), 2));
     let one = key("one");
-    limits.owe(ms(0), one, Policy::Misses, 1_000_000);
-    assert_eq!(limits.take(ms(0), one, Policy::Misses).unwrap_err().retry_after, ms(3000));
-    limits.take(ms(3000), one, Policy::Misses).unwrap();
+    limits.owe(ms(0), one, Limit::Misses, 1_000_000);
+    assert_eq!(limits.take(ms(0), one, Limit::Misses).unwrap_err().retry_after, ms(3000));
+    limits.take(ms(3000), one, Limit::Misses).unwrap();
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn the_standing_is_what_can_be_taken() {
     let mut limits = limits(Rate::new(120, ms(60_000), 4));
     let one = key("one");
     let standing = |limits: &Limits, now| {
-        let it = limits.standing(now, one, Policy::Misses);
+        let it = limits.standing(now, one, Limit::Misses);
         (it.quota, it.window, it.remaining, it.reset)
     };
     assert_eq!(standing(&limits, ms(0)), (4, ms(2000), 4, ms(0)));
     for left in (0..4).rev() {
-        limits.take(ms(0), one, Policy::Misses).unwrap();
+        limits.take(ms(0), one, Limit::Misses).unwrap();
         assert_eq!(standing(&limits, ms(0)), (4, ms(2000), left, ms(500) * (4 - left)));
     }
     assert_eq!(standing(&limits, ms(1200)).2, 2);
@@ -88,7 +88,7 @@ proptest! {
         let mut taken: Vec<Duration> = Vec::new();
         for step in steps {
             now += ms(step);
-            if limits.take(now, key("one"), Policy::Misses).is_ok() {
+            if limits.take(now, key("one"), Limit::Misses).is_ok() {
                 taken.push(now);
             }
         }
@@ -112,11 +112,11 @@ proptest! {
         let (mut now, one) = (ms(0), key("one"));
         for step in steps {
             now += ms(step);
-            if let Err(exceeded) = limits.take(now, one, Policy::Misses) {
+            if let Err(exceeded) = limits.take(now, one, Limit::Misses) {
                 let free = now + exceeded.retry_after;
                 let early = free.saturating_sub(Duration::from_nanos(1));
-                prop_assert!(limits.take(early, one, Policy::Misses).is_err());
-                prop_assert!(limits.take(free, one, Policy::Misses).is_ok());
+                prop_assert!(limits.take(early, one, Limit::Misses).is_err());
+                prop_assert!(limits.take(free, one, Limit::Misses).is_ok());
                 now = free;
             }
         }

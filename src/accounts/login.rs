@@ -13,7 +13,7 @@ use crate::events::account::{self, Seen};
 use crate::events::cell::Mark;
 use crate::events::command::{self, Command, UpgradePassword};
 use crate::events::ids::{Country, IdentityKind, Slot, UserId};
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 use crate::events::stamp::EventRef;
 
 use super::attempt::Attempt;
@@ -79,7 +79,7 @@ impl Accounts {
         caller.require_country(login.country)?;
         let way = self.way(&login)?;
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move {
+        let running = super::by_itself(async move {
             let mut attempt = accounts.attempt(&caller, way, login.client)?;
             let answered = accounts.do_login(&caller, way, login, &mut attempt).await;
             attempt.end(answered).await
@@ -105,36 +105,68 @@ impl Accounts {
         login: Login,
         attempt: &mut Attempt<'_>,
     ) -> Result<LoginView, AccountError> {
-        let loaded = match self.find_account(caller, way).await {
-            Ok(loaded) => loaded,
-            Err(AccountError::UserNotFound | AccountError::UserErased) => {
-                self.try_candidates(caller, login.password, Vec::new(), attempt).await?;
-                return Err(AccountError::InvalidCredentials);
-            }
-            Err(error) => return Err(error),
-        };
-        attempt.is_for(&loaded)?;
         let own = Slot { company: caller.company, country: login.country };
-        let (matched, upgrade) =
-            self.verify(caller, &loaded, login.password, Some(own), attempt).await?;
+        let accounts = attempt.once_each(self.whom(caller, way).await?);
+        let found = self.try_accounts(caller, accounts, (login.password, own), attempt).await;
+        let (loaded, matched, upgrade) = found?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
         }
         let changed = self.record_login(caller, &loaded, matched, upgrade).await;
         let loaded = if changed.any() { self.load(loaded.requested).await? } else { loaded };
-        let whole = login.known != Some(loaded.account().seen());
+        let known = login.known == Some(loaded.account().seen());
+        let whole = !known && caller.may(Policy::Read, &loaded);
         Ok(LoginView { user: self.view(&loaded, whole).await?, upgraded: changed.upgraded })
     }
 
-    async fn find_account(&self, caller: &Caller, way: Way) -> Result<Loaded, AccountError> {
-        let user = match way {
-            Way::User(user) => user,
+    /// The accounts whose password it may be. Who is not there has none.
+    async fn whom(&self, caller: &Caller, way: Way) -> Result<Vec<Loaded>, AccountError> {
+        let users = match way {
+            Way::User(user) => vec![user],
             Way::Identity(index) => {
                 let claimants = self.parts.house.find(index, caller.company).await?;
-                account::meant(&claimants).ok_or(AccountError::UserNotFound)?.user
+                account::tried(&claimants).into_iter().map(|it| it.user).collect()
             }
         };
-        self.load(user).await
+        let mut accounts = Vec::with_capacity(users.len());
+        for user in users {
+            match self.load(user).await {
+                Err(AccountError::UserNotFound | AccountError::UserErased) => {}
+                loaded => accounts.push(loaded?),
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Tries a password at each account that it may be tried at. Where there is none it is tried on
+    /// a decoy, so that a user who is not there waits and works as one does who is.
+    async fn try_accounts(
+        &self,
+        caller: &Caller,
+        accounts: Vec<Loaded>,
+        (password, own): (Password, Slot),
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
+        if accounts.is_empty() {
+            attempt.may_try_nobody()?;
+            self.try_candidates(caller, password, Vec::new(), attempt).await?;
+            return Err(AccountError::InvalidCredentials);
+        }
+        // An account that lets nobody try keeps nobody from trying another one of that name.
+        let mut answered = None;
+        for loaded in accounts {
+            if let Err(refused) = attempt.may_try(&loaded) {
+                answered.get_or_insert(Err(refused));
+                continue;
+            }
+            let tried = self.verify(caller, &loaded, password.clone(), Some(own), attempt).await;
+            let is_wrong = matches!(tried, Err(AccountError::InvalidCredentials));
+            answered = Some(tried.map(|(matched, upgrade)| (loaded, matched, upgrade)));
+            if !is_wrong {
+                break;
+            }
+        }
+        answered.unwrap_or(Err(AccountError::InvalidCredentials))
     }
 
     /// Tries a password against the credentials that count, and makes a new hash of it where the
@@ -150,11 +182,11 @@ impl Accounts {
         let (tried, candidates) = self.open_candidates(loaded, own).await?;
         let (index, upgrade) = self.try_candidates(caller, password, candidates, attempt).await?;
         let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
+        attempt.matched(loaded);
         Ok((matched, upgrade))
     }
 
-    /// Tries a password on the pool. Where there is nothing to try it is tried on a decoy, so that
-    /// a user who is not there waits and works as one does who is.
+    /// Tries a password on the pool; on a decoy where there is nothing to try.
     async fn try_candidates(
         &self,
         caller: &Caller,

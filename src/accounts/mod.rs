@@ -10,8 +10,10 @@
 //! | `guessing` `limits` `bounded` | how often passwords may be tried, and calls made |
 //! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
+//! | `given` | members of requests that may be left out |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
+//! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
 //! | `company` | companies, keys and hash profiles |
@@ -24,6 +26,7 @@ pub mod caller;
 pub mod change;
 pub mod company;
 pub mod error;
+pub mod given;
 pub mod guessing;
 pub mod history;
 pub mod identity;
@@ -32,12 +35,16 @@ mod limited;
 pub mod limits;
 pub mod login;
 pub mod register;
+pub mod repeat;
 pub mod vault;
 pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::actors::House;
 use crate::actors::house::Asked;
@@ -137,6 +144,15 @@ impl Loaded {
     }
 }
 
+/// Has something carried out by itself, so that a caller who hangs up does not leave it halfway.
+/// What it logs names the call all the same.
+fn by_itself<F>(work: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(work.in_current_span())
+}
+
 impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
@@ -198,7 +214,8 @@ impl Accounts {
             rest,
         };
         let answer = self.parts.house.ask(user, asked).await?;
-        Ok((answer, answer.seen.and(rest.seen)))
+        let seen = answer.seen.and(rest.seen);
+        Ok((answer, seen))
     }
 
     /// Hashes a new password on the pool.

@@ -15,14 +15,15 @@ use crate::events::event::{FieldChange, IdentityClaimed};
 use crate::events::ids::{Country, FieldName, IdentityKind, Slot, UserId};
 use crate::events::policy::Scope;
 
-use super::Accounts;
 use super::caller::Caller;
 use super::error::{AccountError, FieldError};
 use super::identity::Identity;
 use super::legacy::GivenHash;
-use super::limits::Policy;
+use super::limits::Limit;
+use super::repeat::Once;
 use super::vault::{KeyFailure, Place, UserKeys};
 use super::view::UserView;
+use super::{Accounts, Loaded};
 
 /// A profile field in clear, as JSON; none removes it.
 type ClearField = (FieldName, Option<Vec<u8>>);
@@ -61,14 +62,27 @@ impl Accounts {
     ) -> Result<UserView, AccountError> {
         caller.require(Scope::Write)?;
         caller.require_country(registration.country)?;
-        self.take(caller.key, Policy::Claims)?;
         let accounts = Arc::clone(self);
-        let running = tokio::spawn(async move {
-            let registered = accounts.do_register(&caller, registration).await;
-            accounts.claimed(&caller, &registered);
-            registered
-        });
+        let running =
+            super::by_itself(async move { accounts.register_once(&caller, registration).await });
         running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
+    }
+
+    async fn register_once(
+        &self,
+        caller: &Caller,
+        registration: Registration,
+    ) -> Result<UserView, AccountError> {
+        match self.once(caller).await? {
+            Once::Repeated(loaded) => self.view(&loaded, true).await,
+            // Held until the answer is known: whoever repeats the call finds what it recorded.
+            Once::First(_held) => {
+                self.take(caller.key, Limit::Claims)?;
+                let registered = self.do_register(caller, registration).await;
+                self.claimed(caller, &registered);
+                registered
+            }
+        }
     }
 
     async fn do_register(
@@ -132,7 +146,7 @@ impl Accounts {
         let asked = Asked {
             command: Command::Register(register),
             caller: caller.as_company(),
-            cause: caller.cause.clone(),
+            cause: caller.cause_of_once(),
             if_seen: None,
             rest: Rest::NONE,
         };
@@ -141,9 +155,11 @@ impl Accounts {
         if let Err(Failure::Rejected(Rejection::IdentityTaken { by })) = answered {
             return Err(AccountError::IdentityTaken { user: self.told(caller, by).await });
         }
-        answered?;
+        let state = answered?.state;
         self.parts.vault.remember(user, keys);
-        let loaded = self.load(user).await?;
+        // The user as it was registered, whatever others have made of it by now: that is what a
+        // repeat is answered with, too.
+        let loaded = Loaded { requested: user, users: BTreeMap::from([(user, state)]) };
         self.view(&loaded, true).await
     }
 

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::events::account::{self, Seen};
 use crate::events::ids::{IdentityKind, UserId};
-use crate::events::policy::Scope;
+use crate::events::policy::{Policy, Scope};
 use crate::events::stamp::Revision;
 
 use super::caller::Caller;
 use super::error::AccountError;
 use super::identity::{Identity, Reader};
-use super::limits::Policy;
+use super::limits::Limit;
 use super::vault::{KeyFailure, Place};
 use super::{Accounts, Loaded};
 
@@ -93,7 +93,7 @@ impl Accounts {
     ) -> Result<(Seen, Option<UserView>), AccountError> {
         caller.require(Scope::Read)?;
         let loaded = self.load(user).await?;
-        Self::require_readable(caller, &loaded)?;
+        caller.require_policy(Policy::Read, &loaded)?;
         let seen = loaded.account().seen();
         if known == Some(seen) {
             return Ok((seen, None));
@@ -119,7 +119,7 @@ impl Accounts {
         };
         // Taken before it is known whether it counts: once there are none left nobody is looked
         // up, since refusing only those who are not there would say who is.
-        self.take(caller.key, Policy::Misses)?;
+        self.take(caller.key, Limit::Misses)?;
         let found = self.find(caller, &identity).await;
         self.looked_up(caller, &found);
         found
@@ -129,23 +129,13 @@ impl Accounts {
         let claimants = self.parts.house.find(identity.index, caller.company).await?;
         let meant = account::meant(&claimants).ok_or(AccountError::UserNotFound)?;
         let loaded = self.load(meant.user).await?;
-        Self::require_readable(caller, &loaded)?;
+        caller.require_policy(Policy::Read, &loaded)?;
         let account = loaded.account();
         Ok(LookupView {
             user_id: account.canonical().unwrap_or(meant.user),
             revision: account.seen().to_string(),
             status: status(account.is_active()),
         })
-    }
-
-    /// Refuses a company that may not see this account.
-    pub(super) fn require_readable(caller: &Caller, loaded: &Loaded) -> Result<(), AccountError> {
-        let own = loaded.account().is_own_of(caller.company);
-        if caller.may_read(own) {
-            return Ok(());
-        }
-        let denied = crate::events::command::Rejection::PolicyDenied { policy: "read" };
-        Err(AccountError::Rejected(denied))
     }
 
     /// Opens an account for an answer; `whole` with profile and identities.
@@ -202,6 +192,6 @@ impl Accounts {
     /// The user that is told of a taken identity, where the company may read it.
     pub(super) async fn told(&self, caller: &Caller, by: UserId) -> Option<UserId> {
         let loaded = self.load(by).await.ok()?;
-        Self::require_readable(caller, &loaded).ok().map(|()| by)
+        caller.may(Policy::Read, &loaded).then_some(by)
     }
 }

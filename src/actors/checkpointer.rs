@@ -19,6 +19,10 @@ use crate::state::trees::{SledTrees, Trees};
 use super::house::House;
 use super::journal::chain;
 
+/// How often what was asked with an idempotency key is looked through for what is too old: it
+/// reads all of it.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
+
 /// How often is looked whether a checkpoint is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -95,7 +99,9 @@ impl Checkpointer {
 
 fn run(parts: &CheckpointParts, stopped: &Receiver<()>) -> Result<(), StateError> {
     let Checkpoints { clock, log, .. } = &parts.checkpoints;
-    let mut last = Taken { at: clock.wall().monotonic(), below: LogPosition::START, events: 0 };
+    // What was too old at the start is gone already.
+    let now = clock.wall().monotonic();
+    let mut last = Taken { at: now, below: LogPosition::START, events: 0, forgot: now };
     loop {
         match stopped.recv_timeout(LOOK_EVERY) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -116,6 +122,8 @@ struct Taken {
     at: Duration,
     below: LogPosition,
     events: u64,
+    /// When repeats that are too old were last forgotten.
+    forgot: Duration,
 }
 
 fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
@@ -124,6 +132,10 @@ fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
     last.at = clock.wall().monotonic();
     if snapshot.delivered == last.below {
         return Ok(());
+    }
+    if last.at.saturating_sub(last.forgot) >= FORGET_EVERY {
+        parts.checkpoints.store.forget_repeats(clock.last())?;
+        last.forgot = last.at;
     }
     let settle = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build();

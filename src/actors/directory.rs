@@ -3,10 +3,10 @@
 //!
 //! It derives owners from the index in the state and stores nothing. A command that would claim an
 //! identity holds it from before it is decided until it is durable or failed; whoever else wants
-//! it waits that long and then sees what became of it. [`DirectoryEngine`] is one slice of blind
-//! indexes without its mailbox.
+//! it waits that long and then sees what became of it. A command with an idempotency key holds that
+//! key in the same way, so that its repeat finds what it recorded. [`DirectoryEngine`] is one slice
+//! of blind indexes and keys without its mailbox.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
@@ -14,11 +14,15 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::events::account::Claimant;
-use crate::events::ids::{BlindIndex, CompanyId};
+use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest};
+use crate::state::error::StateError;
 use crate::state::store::Store;
 
 use super::failure::Unavailable;
+use super::holds::{Ender, Hold, Holds, Turn};
 use super::lane::{Reply, send};
+
+pub use crate::state::repeats::Repeat;
 
 /// Asks who claims an identity.
 #[derive(Debug, Message)]
@@ -44,10 +48,25 @@ pub struct Reserve {
     pub reply: Reply<Reserved, Unavailable>,
 }
 
+/// Asks to hold an idempotency key, and what was recorded under it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Begin {
+    /// The digest of the key.
+    pub key: KeyedDigest,
+    /// Where the hold goes.
+    pub reply: Reply<Begun, Unavailable>,
+}
+
 /// Ends a reservation.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Release(BlindIndex);
+
+/// Ends the hold of an idempotency key.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct End(KeyedDigest);
 
 /// Asks for a snapshot.
 #[derive(Debug, Message)]
@@ -57,66 +76,62 @@ pub struct Observe(pub oneshot::Sender<DirectoryView>);
 /// What a directory slice shows of itself.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DirectoryView {
-    /// Identities held now.
+    /// Identities and idempotency keys held now.
     pub held: usize,
     /// Commands that wait for one.
     pub waiting: usize,
     /// Look-ups answered.
     pub found: u64,
-    /// Reservations refused because too many waited.
+    /// Commands refused because too many waited.
     pub refused: u64,
 }
 
-/// An identity that is held. It ends when this is dropped: when the command that took it is
-/// durable, refused, failed or gone.
+/// An identity that is held, until this is dropped.
 #[derive(Debug)]
 pub struct Reserved {
     /// Who claims the identity.
     pub claimants: Vec<Claimant>,
-    hold: Hold,
+    hold: Hold<BlindIndex>,
 }
 
 impl Reserved {
     /// The identity that is held.
     pub const fn index(&self) -> BlindIndex {
-        self.hold.index
+        self.hold.key()
     }
 }
 
-struct Hold {
-    index: BlindIndex,
-    end: Ender,
+/// An idempotency key that is held, until this is dropped.
+#[derive(Debug)]
+pub struct Begun {
+    /// What was recorded under the key, the oldest first.
+    pub repeats: Vec<Repeat>,
+    _hold: Hold<KeyedDigest>,
 }
 
-impl std::fmt::Debug for Hold {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hold({:?})", self.index)
-    }
+/// How a slice hears that what it gave to hold is held no more.
+#[derive(Clone)]
+pub struct Ends {
+    /// Of an identity.
+    pub identity: Ender<BlindIndex>,
+    /// Of an idempotency key.
+    pub key: Ender<KeyedDigest>,
 }
 
-impl Drop for Hold {
-    fn drop(&mut self) {
-        (self.end)(self.index);
-    }
-}
-
-/// Tells the slice that a reservation ended.
-pub type Ender = Arc<dyn Fn(BlindIndex) + Send + Sync>;
-
-/// One slice of blind indexes.
+/// One slice of blind indexes and idempotency keys.
 pub struct DirectoryEngine {
     store: Arc<Store>,
-    /// The identities held, with those who wait for them.
-    held: HashMap<BlindIndex, VecDeque<Reserve>>,
-    waiting_max: usize,
-    end: Ender,
+    identities: Holds<BlindIndex, Reserve>,
+    keys: Holds<KeyedDigest, Begin>,
+    ends: Ends,
     view: DirectoryView,
 }
 
 impl DirectoryEngine {
-    /// A slice where at most `waiting_max` wait for one identity.
-    pub fn new(store: Arc<Store>, waiting_max: usize, end: Ender) -> Self {
-        Self { store, held: HashMap::new(), waiting_max, end, view: DirectoryView::default() }
+    /// A slice where at most `waiting_max` wait for one identity or key.
+    pub fn new(store: Arc<Store>, waiting_max: usize, ends: Ends) -> Self {
+        let (identities, keys) = (Holds::new(waiting_max), Holds::new(waiting_max));
+        Self { store, identities, keys, ends, view: DirectoryView::default() }
     }
 
     /// Who claims an identity.
@@ -126,51 +141,73 @@ impl DirectoryEngine {
         company: CompanyId,
     ) -> Result<Vec<Claimant>, Unavailable> {
         self.view.found += 1;
-        self.store.claimants(index, company).map_err(|error| {
-            tracing::error!(%error, "an identity cannot be looked up");
-            Unavailable::Storage
-        })
+        self.store.claimants(index, company).map_err(|error| unreadable(&error))
     }
 
     /// Gives the identity to whoever asks first; others wait in line.
     pub fn reserve(&mut self, reserve: Reserve) {
-        match self.held.get_mut(&reserve.index) {
-            Some(line) if line.len() >= self.waiting_max => {
+        match self.identities.take(reserve.index, reserve) {
+            Turn::Now(reserve) => self.grant(reserve),
+            Turn::Later => {}
+            Turn::Never(reserve) => {
                 self.view.refused += 1;
                 send(reserve.reply, Err(Unavailable::Overloaded));
-            }
-            Some(line) => line.push_back(reserve),
-            None => {
-                self.held.insert(reserve.index, VecDeque::new());
-                self.grant(reserve);
             }
         }
     }
 
     /// A reservation ended: the next in line that still wants it is given it.
     pub fn release(&mut self, index: BlindIndex) {
-        let Some(line) = self.held.get_mut(&index) else { return };
-        while let Some(next) = line.pop_front() {
-            if !next.reply.is_closed() {
-                return self.grant(next);
-            }
+        if let Some(next) = self.identities.release(index, |next| !next.reply.is_closed()) {
+            self.grant(next);
         }
-        self.held.remove(&index);
     }
 
     /// Answers with a reservation. If nobody takes it, dropping it ends it.
     fn grant(&mut self, reserve: Reserve) {
         let Reserve { index, company, reply } = reserve;
-        let hold = Hold { index, end: Arc::clone(&self.end) };
+        let hold = Hold::new(index, &self.ends.identity);
         let found = self.find(index, company);
         send(reply, found.map(|claimants| Reserved { claimants, hold }));
     }
 
+    /// Gives an idempotency key to whoever asks first; others wait in line.
+    pub fn begin(&mut self, begin: Begin) {
+        match self.keys.take(begin.key, begin) {
+            Turn::Now(begin) => self.start(begin),
+            Turn::Later => {}
+            Turn::Never(begin) => {
+                self.view.refused += 1;
+                send(begin.reply, Err(Unavailable::Overloaded));
+            }
+        }
+    }
+
+    /// A command with an idempotency key ended: the next in line sees what it recorded.
+    pub fn end(&mut self, key: KeyedDigest) {
+        if let Some(next) = self.keys.release(key, |next| !next.reply.is_closed()) {
+            self.start(next);
+        }
+    }
+
+    fn start(&self, begin: Begin) {
+        let Begin { key, reply } = begin;
+        let hold = Hold::new(key, &self.ends.key);
+        let found = self.store.repeats(key).map_err(|error| unreadable(&error));
+        send(reply, found.map(|repeats| Begun { repeats, _hold: hold }));
+    }
+
     /// A snapshot.
     pub fn view(&self) -> DirectoryView {
-        let waiting = self.held.values().map(VecDeque::len).sum();
-        DirectoryView { held: self.held.len(), waiting, ..self.view.clone() }
+        let held = self.identities.held() + self.keys.held();
+        let waiting = self.identities.waiting() + self.keys.waiting();
+        DirectoryView { held, waiting, ..self.view.clone() }
     }
+}
+
+fn unreadable(error: &StateError) -> Unavailable {
+    tracing::error!(%error, "the directory cannot be read");
+    Unavailable::Storage
 }
 
 /// A slice's mailbox.
@@ -198,8 +235,11 @@ impl Actor for Directory {
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(self.mailbox);
         let address = context.address();
-        let end: Ender = Arc::new(move |index| address.do_send(Release(index)));
-        self.engine = Some(DirectoryEngine::new(Arc::clone(&self.store), self.waiting_max, end));
+        let other = address.clone();
+        let identity: Ender<BlindIndex> = Arc::new(move |index| address.do_send(Release(index)));
+        let key: Ender<KeyedDigest> = Arc::new(move |key| other.do_send(End(key)));
+        let (store, ends) = (Arc::clone(&self.store), Ends { identity, key });
+        self.engine = Some(DirectoryEngine::new(store, self.waiting_max, ends));
     }
 }
 
@@ -224,6 +264,8 @@ handle!(Find, |engine, find| {
 });
 handle!(Reserve, |engine, reserve| engine.reserve(reserve));
 handle!(Release, |engine, release| engine.release(release.0));
+handle!(Begin, |engine, begin| engine.begin(begin));
+handle!(End, |engine, end| engine.end(end.0));
 handle!(Observe, |engine, observe| drop(observe.0.send(engine.view())));
 
 #[cfg(test)]
@@ -239,17 +281,34 @@ mod tests {
         BlindIndex { kind: IdentityKind::Email, version: 1, mac: Digest([number; 32]) }
     }
 
-    /// A slice over an empty state, and the ends of reservations as they come.
-    fn slice(
-        waiting_max: usize,
-    ) -> (tempfile::TempDir, DirectoryEngine, mpsc::Receiver<BlindIndex>) {
+    /// What is no longer held.
+    enum Ended {
+        Identity(BlindIndex),
+        Key(KeyedDigest),
+    }
+
+    /// A slice over an empty state, and the ends of holds as they come.
+    fn slice(waiting_max: usize) -> (tempfile::TempDir, DirectoryEngine, mpsc::Receiver<Ended>) {
         let folder = tempfile::tempdir().unwrap();
         let files: Arc<dyn Files> = Arc::new(Disk);
         let kv = SledKv::open(&files, &folder.path().join("sled"), 8 << 20).unwrap();
         let (ended, ends) = mpsc::channel();
-        let end: Ender = Arc::new(move |index| ended.send(index).unwrap_or_default());
-        let engine = DirectoryEngine::new(Arc::new(Store::new(Arc::new(kv))), waiting_max, end);
+        let other = ended.clone();
+        let identity: Ender<BlindIndex> =
+            Arc::new(move |index| other.send(Ended::Identity(index)).unwrap_or_default());
+        let key: Ender<KeyedDigest> =
+            Arc::new(move |key| ended.send(Ended::Key(key)).unwrap_or_default());
+        let store = Arc::new(Store::new(Arc::new(kv)));
+        let engine = DirectoryEngine::new(store, waiting_max, Ends { identity, key });
         (folder, engine, ends)
+    }
+
+    /// Tells the slice of one end, as its mailbox does.
+    fn tell(engine: &mut DirectoryEngine, ends: &mpsc::Receiver<Ended>) {
+        match ends.try_recv().unwrap() {
+            Ended::Identity(index) => engine.release(index),
+            Ended::Key(key) => engine.end(key),
+        }
     }
 
     type Granted = oneshot::Receiver<Result<Reserved, Unavailable>>;
@@ -271,11 +330,11 @@ mod tests {
         let _other = other.try_recv().unwrap().expect("another identity is free");
         assert!(second.try_recv().is_err(), "it was given twice");
         drop(first);
-        engine.release(ends.try_recv().unwrap());
+        tell(&mut engine, &ends);
         let held = second.try_recv().unwrap().unwrap();
         assert!(third.try_recv().is_err(), "it was given twice");
         drop(held);
-        engine.release(ends.try_recv().unwrap());
+        tell(&mut engine, &ends);
         assert!(third.try_recv().unwrap().is_ok());
     }
 
@@ -286,7 +345,7 @@ mod tests {
         drop(reserve(&mut engine, 1));
         let mut third = reserve(&mut engine, 1);
         drop(first);
-        engine.release(ends.try_recv().unwrap());
+        tell(&mut engine, &ends);
         assert!(third.try_recv().unwrap().is_ok());
     }
 
@@ -295,7 +354,7 @@ mod tests {
         let (_folder, mut engine, ends) = slice(8);
         drop(reserve(&mut engine, 1));
         // Granted to a caller that was gone: the grant was dropped and ends by itself.
-        engine.release(ends.try_recv().unwrap());
+        tell(&mut engine, &ends);
         assert_eq!(engine.view().held, 0);
         assert!(reserve(&mut engine, 1).try_recv().unwrap().is_ok());
     }
@@ -309,5 +368,31 @@ mod tests {
         assert_eq!(refused.err(), Some(Unavailable::Overloaded));
         let view = engine.view();
         assert_eq!((view.held, view.waiting, view.refused), (1, 1, 1));
+    }
+
+    fn begin(
+        engine: &mut DirectoryEngine,
+        key: u8,
+    ) -> oneshot::Receiver<Result<Begun, Unavailable>> {
+        let (reply, begun) = oneshot::channel();
+        engine.begin(Begin { key: KeyedDigest([key; 16]), reply });
+        begun
+    }
+
+    #[test]
+    fn a_repeat_waits_for_the_first_and_a_full_line_is_refused() {
+        let (_folder, mut engine, ends) = slice(1);
+        let first = begin(&mut engine, 1).try_recv().unwrap().unwrap();
+        let mut second = begin(&mut engine, 1);
+        let third = begin(&mut engine, 1).try_recv().unwrap();
+        assert_eq!(third.err(), Some(Unavailable::Overloaded));
+        assert!(begin(&mut engine, 2).try_recv().unwrap().is_ok(), "another key is free");
+        tell(&mut engine, &ends);
+        assert!(second.try_recv().is_err(), "it did not wait");
+        drop(first);
+        tell(&mut engine, &ends);
+        assert!(second.try_recv().unwrap().is_ok());
+        tell(&mut engine, &ends);
+        assert_eq!((engine.view().held, engine.view().waiting, engine.view().refused), (0, 0, 1));
     }
 }

@@ -11,17 +11,18 @@ use crate::events::account::{Claimant, Seen};
 use crate::events::command::{Caller, Command, Outcome, Rest};
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::{Cause, UserKeyCreated};
-use crate::events::ids::{BlindIndex, CompanyId, UserId, UserKeyId};
+use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
 use crate::events::state::UserState;
 
-use super::directory::{self, Directory, DirectoryView, Reserved};
+use super::directory::{self, Begun, Directory, DirectoryView, Repeat, Reserved};
 use super::failure::{Failure, Unavailable};
 use super::registry::{
     self, Registry, RegistryFailure, RegistrySnapshot, RegistryView, RegistryWatch,
 };
-use super::shard::{self, Answer, Recorded, ShardView};
+use super::shard::{self, Answer, ShardView};
 use super::shard_mailbox::Shard;
+use super::shard_reads::{self, Recalled, Recorded};
 
 /// The actors of a node. Cheap to clone.
 #[derive(Clone)]
@@ -77,7 +78,7 @@ impl House {
         &self,
         user: UserId,
     ) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
-        call(self.shard(user)?, |reply| shard::ReadKeys { user, reply }).await?
+        call(self.shard(user)?, |reply| shard_reads::ReadKeys { user, reply }).await?
     }
 
     /// A user's events above a position, oldest first.
@@ -87,7 +88,8 @@ impl House {
         after: LogPosition,
         limit: usize,
     ) -> Result<Vec<Recorded>, Unavailable> {
-        call(self.shard(user)?, |reply| shard::ReadHistory { user, after, limit, reply }).await?
+        call(self.shard(user)?, |reply| shard_reads::ReadHistory { user, after, limit, reply })
+            .await?
     }
 
     /// Who claims an identity.
@@ -106,6 +108,18 @@ impl House {
         company: CompanyId,
     ) -> Result<Reserved, Unavailable> {
         call(self.directory(index)?, |reply| directory::Reserve { index, company, reply }).await?
+    }
+
+    /// Holds an idempotency key until the answer is dropped, waiting for whoever holds it now.
+    pub async fn begin(&self, key: KeyedDigest) -> Result<Begun, Unavailable> {
+        let random = key.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+        let directory = slice(&self.directories, random)?;
+        call(directory, |reply| directory::Begin { key, reply }).await?
+    }
+
+    /// What a command with an idempotency key recorded, folded alone.
+    pub async fn read_repeat(&self, repeat: Repeat) -> Result<Recalled, Unavailable> {
+        call(self.shard(repeat.user)?, |reply| shard_reads::ReadRepeat { repeat, reply }).await?
     }
 
     /// Carries a command of the registry out.

@@ -181,6 +181,7 @@ mod tests {
             digest: Digest::ZERO,
             reference: EventRef { origin, sequence: 0 },
             revision,
+            idempotency: None,
             event: None,
         }
     }

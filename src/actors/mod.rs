@@ -13,6 +13,7 @@
 pub mod checkpointer;
 pub mod directory;
 pub mod failure;
+pub mod holds;
 pub mod house;
 pub mod journal;
 mod known;
@@ -22,6 +23,7 @@ pub mod recovery;
 pub mod registry;
 pub mod shard;
 pub mod shard_mailbox;
+pub mod shard_reads;
 
 pub use failure::{Failure, Unavailable};
 pub use house::House;

@@ -124,6 +124,7 @@ impl<T: Trees> Recovered<T> {
             applied_below: self.log.durable(),
             greatest: self.greatest,
         };
+        self.store.forget_repeats(self.greatest)?;
         self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
         self.folder.remove_all_but(Some(self.generation))
     }
@@ -166,12 +167,24 @@ pub fn fold_log(
     from: LogPosition,
     store: &Store,
     registry: &mut RegistryState,
+    progress: impl FnMut(u64),
+) -> Result<Folded, RecoveryError> {
+    fold_log_by(FACTS_AT_ONCE, reader, from, store, registry, progress)
+}
+
+/// The same, with so many facts gathered before users are written, and what belongs to them.
+pub fn fold_log_by(
+    facts_at_once: usize,
+    reader: &LogReader,
+    from: LogPosition,
+    store: &Store,
+    registry: &mut RegistryState,
     mut progress: impl FnMut(u64),
 ) -> Result<Folded, RecoveryError> {
     let known = registry.distrust.clone();
     let mut folded = Folded::default();
     let mut gathered: Gathered = BTreeMap::new();
-    let mut facts = 0;
+    let (mut facts, mut last) = (0, None);
     for stored in reader.scan(from, None) {
         let stored = stored?;
         let position = stored.position;
@@ -183,11 +196,14 @@ pub fn fold_log(
         if !known.counts(&fact) {
             continue;
         }
-        facts += gather(store, registry, &mut gathered, &fact, position)?;
-        if facts >= FACTS_AT_ONCE {
+        // A command's facts are written together: their place in the histories is one.
+        let command = Some((fact.reference.origin, fact.revision));
+        if facts >= facts_at_once && command != last {
             write(store, std::mem::take(&mut gathered))?;
             facts = 0;
         }
+        last = command;
+        facts += gather(store, registry, &mut gathered, &fact, position)?;
     }
     write(store, gathered)?;
     folded.distrust_changed = registry.distrust != known;

@@ -12,13 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::events::account::Seen;
 use crate::events::cell::Effect;
-use crate::events::codec;
 use crate::events::command::{Caller, Command, Context, Outcome, Rest};
 use crate::events::decide::{Decision, decide};
-use crate::events::event::{Cause, Event, UserKeyCreated};
+use crate::events::event::Cause;
 use crate::events::evolve::evolve;
-use crate::events::ids::{UserId, UserKeyId};
-use crate::events::record::{Fact, Header, LogPosition, Subject};
+use crate::events::ids::UserId;
+use crate::events::record::Fact;
 use crate::events::state::UserState;
 use crate::log::{Committed, LogReader};
 use crate::state::store::Store;
@@ -50,12 +49,14 @@ pub struct Ask {
 }
 
 /// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Whether it changed something.
     pub outcome: Outcome,
     /// What a reader of this user sees now.
     pub seen: Seen,
+    /// The user as the command left it.
+    pub state: Arc<UserState>,
 }
 
 /// Asks for a user's state, as it is on disk.
@@ -66,41 +67,6 @@ pub struct Read {
     pub user: UserId,
     /// Where the state goes; the empty one is of a user of whom nothing is known.
     pub reply: Reply<Arc<UserState>, Unavailable>,
-}
-
-/// Asks for a user's wrapped keys. They are read from the log: the state does not hold them.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ReadKeys {
-    /// The user.
-    pub user: UserId,
-    /// Where they go. A key whose body was blanked is left out.
-    pub reply: Reply<Vec<(UserKeyId, UserKeyCreated)>, Unavailable>,
-}
-
-/// Asks for the headers and events of a user, oldest first.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ReadHistory {
-    /// The user.
-    pub user: UserId,
-    /// Only what lies above this position.
-    pub after: LogPosition,
-    /// At most so many.
-    pub limit: usize,
-    /// Where they go.
-    pub reply: Reply<Vec<Recorded>, Unavailable>,
-}
-
-/// An event as it stands in the log.
-#[derive(Debug, Clone)]
-pub struct Recorded {
-    /// Where.
-    pub position: LogPosition,
-    /// Its header.
-    pub header: Header,
-    /// Its content, unless blanked or of a newer version.
-    pub event: Option<Event>,
 }
 
 /// Asks a shard to answer once everything that the log delivered to it before is in the store.
@@ -141,8 +107,8 @@ pub type OnFatal = Arc<dyn Fn(&dyn std::fmt::Display) + Send + Sync>;
 
 /// A shard without its mailbox.
 pub struct ShardEngine {
-    store: Arc<Store>,
-    reader: LogReader,
+    pub(super) store: Arc<Store>,
+    pub(super) reader: LogReader,
     journal: Journal,
     lanes: Lanes<UserId, Arc<UserState>, Answer, Failure>,
     known: Known,
@@ -210,7 +176,8 @@ impl ShardEngine {
         let fold = |state: &mut Arc<UserState>, fact: &Fact| fold(state, user, fact);
         match decide(lane.ahead(fold), user, command, &context) {
             Ok(Decision { drafts, outcome }) if drafts.is_empty() => {
-                let answer = Answer { outcome, seen: Seen::of(user, lane.ahead(fold)) };
+                let state = Arc::clone(lane.ahead(fold));
+                let answer = Answer { outcome, seen: Seen::of(user, &state), state };
                 lane.answer(Ok(answer), reply);
             }
             Ok(decision) => self.append(user, decision, reply),
@@ -239,7 +206,8 @@ impl ShardEngine {
             }
         };
         // What a reader sees is known once it is durable: `logged` fills it in.
-        let answer = Answer { outcome: decision.outcome, seen: Seen::NOTHING };
+        let (outcome, state) = (decision.outcome, Arc::default());
+        let answer = Answer { outcome, seen: Seen::NOTHING, state };
         if let Ok(lane) = self.lanes.enter(user, || self.known.load(&self.store, user)) {
             lane.append(ticket, facts, answer, reply, |state, fact| fold(state, user, fact));
         }
@@ -287,8 +255,8 @@ impl ShardEngine {
         }
         self.known.keep(user, after);
         self.view.applied += 1;
-        let seen = Seen::of(user, after);
-        send(confirmed.reply, Ok(Answer { seen, ..confirmed.answer }));
+        let (seen, state) = (Seen::of(user, after), Arc::clone(after));
+        send(confirmed.reply, Ok(Answer { seen, state, ..confirmed.answer }));
         self.lanes.settle(user);
     }
 
@@ -303,60 +271,13 @@ impl ShardEngine {
         }
     }
 
-    /// A user's wrapped keys.
-    pub fn read_keys(&self, user: UserId) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
-        let positions = self.store.key_positions(user).map_err(|error| unreadable(user, &error))?;
-        let mut keys = Vec::with_capacity(positions.len());
-        for (id, position) in positions {
-            if let Some(Event::UserKeyCreated(created)) = self.recorded(user, position)?.event {
-                keys.push((id, created));
-            }
-        }
-        Ok(keys)
-    }
-
-    /// A user's events.
-    pub fn read_history(
-        &self,
-        user: UserId,
-        after: LogPosition,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, Unavailable> {
-        let unreadable = |error: &dyn std::error::Error| unreadable(user, error);
-        let mut history = Vec::new();
-        for place in self.store.history(user, after) {
-            let (first, last) = place.map_err(|error| unreadable(&error))?;
-            for stored in self.reader.scan(first, None) {
-                let position = stored.map_err(|error| unreadable(&error))?.position;
-                let recorded = self.recorded(user, position)?;
-                if position > after && recorded.header.subject == Subject::User(user) {
-                    history.push(recorded);
-                }
-                if history.len() >= limit {
-                    return Ok(history);
-                }
-                if position >= last {
-                    break;
-                }
-            }
-        }
-        Ok(history)
-    }
-
-    fn recorded(&self, user: UserId, position: LogPosition) -> Result<Recorded, Unavailable> {
-        let record = self.reader.read_at(position).map_err(|error| unreadable(user, &error))?;
-        let (header, fact) =
-            codec::decode_record(&record).map_err(|error| unreadable(user, &error))?;
-        Ok(Recorded { position, header, event: fact.event })
-    }
-
     /// A snapshot.
     pub fn view(&self) -> ShardView {
         ShardView { in_flight: self.lanes.len(), ..self.view.clone() }
     }
 }
 
-fn fold(state: &mut Arc<UserState>, user: UserId, fact: &Fact) {
+pub(super) fn fold(state: &mut Arc<UserState>, user: UserId, fact: &Fact) {
     evolve(Arc::make_mut(state), user, fact);
 }
 

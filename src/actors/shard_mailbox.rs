@@ -5,9 +5,8 @@ use std::sync::Arc;
 use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::lane::send;
-use super::shard::{
-    Ask, Barrier, Logged, Notify, Observe, Read, ReadHistory, ReadKeys, ShardEngine, ShardParts,
-};
+use super::shard::{Ask, Barrier, Logged, Notify, Observe, Read, ShardEngine, ShardParts};
+use super::shard_reads::{ReadHistory, ReadKeys, ReadRepeat};
 
 /// A shard's mailbox.
 pub struct Shard {
@@ -61,5 +60,6 @@ handle!(ReadHistory, |engine, read| {
     let found = engine.read_history(read.user, read.after, read.limit);
     send(read.reply, found);
 });
+handle!(ReadRepeat, |engine, read| send(read.reply, engine.read_repeat(&read.repeat)));
 handle!(Observe, |engine, observe| drop(observe.0.send(engine.view())));
 handle!(Barrier, |_engine, barrier| barrier.0.send(()).unwrap_or_default());

@@ -6,6 +6,7 @@
 pub mod check_config;
 pub mod client;
 pub mod demo;
+pub mod health;
 pub mod init;
 pub mod log;
 pub mod logging;
@@ -49,12 +50,27 @@ enum Command {
     /// Show what JCAS does, on sample customers of three companies.
     Demo(demo::DemoArgs),
     /// Run a node.
+    #[command(after_help = "\
+Examples:
+  jcas serve                                   on ./jcas-data, at 127.0.0.1:8080
+  jcas --config /etc/jcas/jcas.toml serve
+  JCAS__HTTP__LISTEN=127.0.0.1:9000 jcas serve
+
+SIGTERM or SIGINT stops it when the calls under way are finished; a second one at once.")]
     Serve,
+    /// Ask the running node how it is.
+    Health(health::HealthArgs),
     /// Make a new deployment in the data folder.
+    #[command(after_help = "\
+A first `jcas serve` does it by itself.
+
+Example: JCAS__NODE__DEPLOYMENT=shops jcas init")]
     Init,
     /// Read the settings and name everything that is wrong with them.
+    #[command(after_help = "Example: jcas --config /etc/jcas/jcas.toml check-config")]
     CheckConfig,
     /// Print the contract as OpenAPI 3.1.
+    #[command(after_help = "Example: jcas openapi > openapi.json")]
     Openapi,
     /// Companies: add, list, show, policy.
     Company(operator::CompanyArgs),
@@ -96,6 +112,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(config, &args),
         Command::Serve => serve::run(config),
+        Command::Health(args) => health::run(config, &args),
         Command::Init => init::run(config),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::key(config, args),

@@ -40,14 +40,20 @@ enum CompanyCommand {
         preset: Option<String>,
     },
     /// Show all companies.
+    #[command(after_help = "Example: jcas company list")]
     List,
-    /// Show one company.
+    /// Show one company: its countries, policies, keys and hash profiles.
+    #[command(after_help = "Example: jcas company show shop")]
     Show {
         /// Its id.
         id: String,
     },
-    /// Set what a company may do with users.
-    #[command(after_help = "Example: jcas company policy shop --profile all --verifies true")]
+    /// Set what a company may do with users. What is not named stays as it is.
+    #[command(after_help = "\
+Examples:
+  jcas company policy shop                     show what it may do
+  jcas company policy shop --profile all --verifies true
+  jcas company policy shop --preset trusted --erase own")]
     Policy(PolicyArgs),
 }
 
@@ -105,14 +111,16 @@ enum KeyCommand {
         #[arg(long, value_parser = parse_duration_s)]
         expires: Option<u64>,
     },
-    /// Withdraw an API key.
+    /// Withdraw an API key. Calls with it are refused from then on.
+    #[command(after_help = "Example: jcas key revoke shop 0123456789abcdef")]
     Revoke {
         /// The company.
         id: String,
         /// The key's id: what stands between the first two underscores.
         key: String,
     },
-    /// Show a company's keys.
+    /// Show a company's keys, without their secrets.
+    #[command(after_help = "Example: jcas key list shop")]
     List {
         /// The company.
         id: String,

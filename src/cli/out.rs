@@ -1,6 +1,15 @@
 //! What goes to standard output and standard error, and how. A closed pipe ends quietly.
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether standard error holds one JSON object a line, so that nothing else may stand there.
+static JSON_LINES: AtomicBool = AtomicBool::new(false);
+
+/// From now on, what is for people goes to the log lines, too: they are JSON.
+pub fn json_lines() {
+    JSON_LINES.store(true, Ordering::Relaxed);
+}
 
 /// Writes a line to standard output.
 pub fn line(text: &str) -> anyhow::Result<()> {
@@ -40,11 +49,19 @@ impl Lines {
 
 /// Writes a line for people to standard error.
 pub fn note(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    if JSON_LINES.load(Ordering::Relaxed) {
+        tracing::info!("{text}");
+    } else {
+        drop(writeln!(io::stderr().lock(), "{text}"));
+    }
 }
 
 /// Writes an error and what caused it to standard error.
 pub fn error(error: &anyhow::Error) {
+    if JSON_LINES.load(Ordering::Relaxed) {
+        tracing::error!(error = format!("{error:#}"), "ended");
+        return;
+    }
     let mut text = format!("jcas: {error}");
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
@@ -55,5 +72,5 @@ pub fn error(error: &anyhow::Error) {
         }
         last = said;
     }
-    note(&text);
+    drop(writeln!(io::stderr().lock(), "{text}"));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::app::Node;
 use crate::app::listeners::Listeners;
 use crate::config::Config;
+use crate::config::logging::LogFormat;
 use crate::config::metrics::MetricsConfig;
 
 use super::{logging, out};
@@ -18,7 +19,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let system = actix::System::new();
     system.block_on(async move {
         let node = Node::start(config, listeners, metrics).await?;
-        announce(&node);
+        announce(&node, config.logging.format);
         run_until_stopped(node).await
     })
 }
@@ -48,22 +49,33 @@ pub(super) fn metrics(config: &MetricsConfig) -> anyhow::Result<Option<Metrics>>
     })))
 }
 
-fn announce(node: &Node) {
+fn announce(node: &Node, format: LogFormat) {
     let description = node.deployment.description();
-    out::note(&format!(
-        "jcas {} is ready: deployment \"{}\", region \"{}\", node \"{}\"\n\
-         companies: http://{} (plain HTTP: put TLS in front of it)\n\
-         operators: http://{} (token in {})\n\
-         data:      {}",
-        env!("CARGO_PKG_VERSION"),
-        description.deployment.name,
-        description.region,
-        description.node,
-        node.company_address,
-        node.operator_address,
-        node.deployment.folder().join("operator-token").display(),
-        node.deployment.folder().display(),
-    ));
+    let (deployment, version) = (&description.deployment.name, env!("CARGO_PKG_VERSION"));
+    let (region, name) = (&description.region, &description.node);
+    let companies = format!("http://{}", node.company_address);
+    let operators = format!("http://{}", node.operator_address);
+    let data = node.deployment.folder().display().to_string();
+    match format {
+        LogFormat::Json => tracing::info!(
+            version,
+            %deployment,
+            %region,
+            node = %name,
+            companies,
+            operators,
+            data,
+            "ready"
+        ),
+        LogFormat::Text => out::note(&format!(
+            "jcas {version} is ready: \
+             deployment \"{deployment}\", region \"{region}\", node \"{name}\"\n\
+             companies: {companies} (plain HTTP: put TLS in front of it)\n\
+             operators: {operators} (token in {})\n\
+             data:      {data}",
+            node.deployment.folder().join("operator-token").display(),
+        )),
+    }
 }
 
 /// Waits for a signal or for the node to give up, then stops it.

@@ -264,6 +264,28 @@ impl FromStr for Seen {
 #[error("not a revision that was given out")]
 pub struct InvalidSeen;
 
+/// What a user is to the company that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bond {
+    /// Its customer, and registered by it: its policies `own` reach it.
+    Own,
+    /// Its customer, registered by another.
+    Member,
+    /// Nobody it knows.
+    Stranger,
+}
+
+impl Bond {
+    /// What this user is to a company.
+    pub fn of(company: CompanyId, user: &UserState) -> Self {
+        match (user.is_member(company), user.creator() == Some(company)) {
+            (true, true) => Self::Own,
+            (true, false) => Self::Member,
+            (false, _) => Self::Stranger,
+        }
+    }
+}
+
 /// A user that claims an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claimant {
@@ -271,10 +293,23 @@ pub struct Claimant {
     pub user: UserId,
     /// Whether its claim is verified.
     pub verified: bool,
-    /// Whether it is the asking company's customer.
-    pub member: bool,
+    /// What it is to the company that asks.
+    pub bond: Bond,
     /// When and where it was first claimed.
     pub since: (Revision, Origin),
+}
+
+impl Claimant {
+    /// Whether it is the asking company's customer.
+    pub fn is_member(&self) -> bool {
+        self.bond != Bond::Stranger
+    }
+
+    /// Whether nobody else may claim the identity at the asking company: its claim is verified, or
+    /// the company registered it. A customer who came with another's unverified word bars nobody.
+    pub fn bars(&self) -> bool {
+        self.verified || self.bond == Bond::Own
+    }
 }
 
 /// Who owns an identity: verified first, then who claimed it first, then the lower id.
@@ -282,8 +317,31 @@ pub fn owner(claimants: &[Claimant]) -> Option<Claimant> {
     claimants.iter().min_by_key(|it| (!it.verified, it.since, it.user)).copied()
 }
 
+/// A company's customers among the claimants: verified ones, then those it registered, then those
+/// who claimed it first.
+fn members(claimants: &[Claimant]) -> Vec<Claimant> {
+    let mut members: Vec<_> = claimants.iter().filter(|it| it.is_member()).copied().collect();
+    members.sort_by_key(|it| (!it.verified, it.bond, it.since, it.user));
+    members
+}
+
+/// Most customers with one identity whose credentials a login tries.
+const TRIED_MAX: usize = 4;
+
+/// Whose password a login by an identity may be, in the order they are tried: the company's own
+/// customers and then a verified owner, or whoever owns it where none of them is a customer.
+///
+/// So nobody who claims somebody else's address first, and becomes a customer with it, keeps its
+/// verified owner out; and nobody who only claims it gets in beside a customer.
+pub fn tried(claimants: &[Claimant]) -> Vec<Claimant> {
+    let mut tried = members(claimants);
+    tried.truncate(TRIED_MAX);
+    let owner = owner(claimants).filter(|it| !it.is_member() && (it.verified || tried.is_empty()));
+    tried.extend(owner);
+    tried
+}
+
 /// Whom a company means by an identity: its own customer among the claimants, else the owner.
 pub fn meant(claimants: &[Claimant]) -> Option<Claimant> {
-    let members: Vec<_> = claimants.iter().filter(|it| it.member).copied().collect();
-    owner(&members).or_else(|| owner(claimants))
+    members(claimants).first().copied().or_else(|| owner(claimants))
 }

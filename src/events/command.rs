@@ -4,7 +4,7 @@ use super::account::{Claimant, Seen};
 use super::cell::Mark;
 use super::event::{Cause, FieldChange, IdentityClaimed, Sealed, UserKeyCreated};
 use super::ids::{BlindIndex, CompanyId, Country, HashProfileId, Slot, UserId};
-use super::policy::Policies;
+use super::policy::{Policies, Policy};
 use super::stamp::{EventRef, Revision};
 
 /// Everything that can be asked of one user. Secrets were hashed and values sealed before.
@@ -30,6 +30,21 @@ pub enum Command {
     Disable,
     /// Let the user in again.
     Enable,
+}
+
+impl Command {
+    /// The policy that a company needs for it. A password may always be set with the current one,
+    /// and a new user is nobody's yet; what JCAS itself does is no company's.
+    pub const fn policy(&self) -> Option<Policy> {
+        match self {
+            Self::Register(_) | Self::Join(_) | Self::UpgradePassword(_) => None,
+            Self::UpdateProfile(_) => Some(Policy::Profile),
+            Self::SetPassword(set) if set.proof.is_some() => None,
+            Self::SetPassword(_) | Self::AddLegacyHash(_) => Some(Policy::Password),
+            Self::ClaimIdentity(_) | Self::ReleaseIdentity(_) => Some(Policy::Identity),
+            Self::Disable | Self::Enable => Some(Policy::Status),
+        }
+    }
 }
 
 /// A new user.
@@ -167,8 +182,8 @@ pub enum Rejection {
     /// The company's policies do not allow it.
     #[error("the company's policy \"{policy}\" does not allow this for this user")]
     PolicyDenied {
-        /// The policy's name.
-        policy: &'static str,
+        /// The policy.
+        policy: Policy,
     },
     /// The caller has not seen the newest revision.
     #[error("the user has changed since; its revision is {current}")]

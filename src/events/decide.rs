@@ -16,7 +16,6 @@ use super::event::{
     UserRegistered,
 };
 use super::ids::{BlindIndex, CompanyId, UserId};
-use super::policy::{Policies, Reach};
 use super::record::Subject;
 use super::stamp::EffectiveTime;
 use super::state::UserState;
@@ -45,6 +44,8 @@ pub fn decide(
         return deciding.register(register);
     }
     deciding.require_user()?;
+    // The revision is told to nobody whom the policies keep out.
+    deciding.require_policy(&command)?;
     deciding.require_seen()?;
     match command {
         Command::Register(_) => Err(Rejection::UserNotFound),
@@ -52,11 +53,11 @@ pub fn decide(
         Command::UpdateProfile(changes) => deciding.update_profile(changes),
         Command::SetPassword(set) => deciding.set_password(set),
         Command::UpgradePassword(upgrade) => Ok(deciding.upgrade_password(upgrade)),
-        Command::AddLegacyHash(added) => deciding.add_legacy_hash(added),
+        Command::AddLegacyHash(added) => Ok(deciding.add_legacy_hash(added)),
         Command::ClaimIdentity(claim) => deciding.claim_identity(claim),
         Command::ReleaseIdentity(index) => deciding.release_identity(index),
-        Command::Disable => deciding.disable(),
-        Command::Enable => deciding.enable(),
+        Command::Disable => Ok(deciding.disable()),
+        Command::Enable => Ok(deciding.enable()),
     }
 }
 
@@ -84,17 +85,12 @@ impl Deciding<'_> {
     }
 
     /// Refuses what the company's policy does not reach.
-    fn require_policy(
-        &self,
-        policy: &'static str,
-        reach: impl Fn(&Policies) -> Reach,
-    ) -> Result<(), Rejection> {
+    fn require_policy(&self, command: &Command) -> Result<(), Rejection> {
         let Caller::Company(company, policies) = &self.context.caller else { return Ok(()) };
         let own = self.state.creator() == Some(*company) && !self.context.rest.of_others;
-        match reach(policies) {
-            Reach::All => Ok(()),
-            Reach::Own if own => Ok(()),
-            Reach::Own | Reach::Off => Err(Rejection::PolicyDenied { policy }),
+        match command.policy().filter(|policy| !policies.reach(*policy).covers(own)) {
+            Some(policy) => Err(Rejection::PolicyDenied { policy }),
+            None => Ok(()),
         }
     }
 
@@ -156,10 +152,10 @@ impl Deciding<'_> {
         Ok(Self::applied(drafts))
     }
 
-    /// An identity is free unless a verified owner or the company's own customer has it.
+    /// An identity is free unless a verified owner has it, or somebody the company registered.
     fn require_free(&self, rivals: &[Claimant]) -> Result<(), Rejection> {
         let others = rivals.iter().filter(|rival| rival.user != self.user);
-        match others.filter(|rival| rival.verified || rival.member).min_by_key(|it| it.since) {
+        match others.filter(|rival| rival.bars()).min_by_key(|it| it.since) {
             Some(rival) => Err(Rejection::IdentityTaken { by: rival.user }),
             None => Ok(()),
         }
@@ -178,7 +174,6 @@ impl Deciding<'_> {
     }
 
     fn update_profile(&self, changes: Vec<FieldChange>) -> Result<Decision, Rejection> {
-        self.require_policy("profile", |policies| policies.profile)?;
         let changes: Vec<_> = changes.into_iter().filter(|change| self.differs(change)).collect();
         if changes.is_empty() {
             return Ok(UNCHANGED);
@@ -205,9 +200,8 @@ impl Deciding<'_> {
     }
 
     fn set_password(&self, set: SetPassword) -> Result<Decision, Rejection> {
-        match set.proof {
-            Some(proof) => self.require_standing(proof)?,
-            None => self.require_policy("password", |policies| policies.password)?,
+        if let Some(proof) = set.proof {
+            self.require_standing(proof)?;
         }
         let set = PasswordSet { secret: set.secret, upgrade: None };
         Ok(Self::applied(vec![self.now(Event::PasswordSet(set))]))
@@ -240,24 +234,23 @@ impl Deciding<'_> {
         Self::applied(vec![self.draft(upgrade.verified.stamp.effective, Event::PasswordSet(set))])
     }
 
-    fn add_legacy_hash(&self, added: AddLegacyHash) -> Result<Decision, Rejection> {
-        self.require_policy("password", |policies| policies.password)?;
+    fn add_legacy_hash(&self, added: AddLegacyHash) -> Decision {
         let (slot, fingerprint) = (added.slot, added.hash.fingerprint);
         let draft = self.legacy_draft(added);
         let standing = self.state.legacy.get(&slot);
         let same = standing.filter(|cell| cell.value.hash.fingerprint == fingerprint);
         if same.is_some_and(|cell| cell.mark.stamp.effective >= draft.effective) {
-            return Ok(UNCHANGED);
+            return UNCHANGED;
         }
         if standing.is_some_and(|cell| cell.mark.stamp.effective > draft.effective) {
-            return Ok(Decision { drafts: Vec::new(), outcome: Outcome::Older });
+            return Decision { drafts: Vec::new(), outcome: Outcome::Older };
         }
         let outcome = if self.password_is_newer_than(draft.effective) {
             Outcome::Older
         } else {
             Outcome::Applied
         };
-        Ok(Decision { drafts: vec![draft], outcome })
+        Decision { drafts: vec![draft], outcome }
     }
 
     /// Whether the password is a secret or a change that prevails over something made then.
@@ -279,7 +272,6 @@ impl Deciding<'_> {
     }
 
     fn claim_identity(&self, new: NewClaim) -> Result<Decision, Rejection> {
-        self.require_policy("identity", |policies| policies.identity)?;
         let verified = new.claim.verified && self.verifies();
         let standing = self.state.claims.get(&new.claim.index).filter(|claims| claims.is_live());
         if standing.is_some_and(|claims| claims.is_verified() || !verified) {
@@ -290,7 +282,6 @@ impl Deciding<'_> {
     }
 
     fn release_identity(&self, index: BlindIndex) -> Result<Decision, Rejection> {
-        self.require_policy("identity", |policies| policies.identity)?;
         if !self.state.claims.get(&index).is_some_and(super::state::Claims::is_live) {
             return Err(Rejection::IdentityNotFound);
         }
@@ -300,24 +291,22 @@ impl Deciding<'_> {
         Ok(Self::applied(vec![self.now(Event::IdentityReleased(index))]))
     }
 
-    fn disable(&self) -> Result<Decision, Rejection> {
-        self.require_policy("status", |policies| policies.status)?;
+    fn disable(&self) -> Decision {
         if !self.state.status.is_active() {
-            return Ok(UNCHANGED);
+            return UNCHANGED;
         }
-        Ok(Self::applied(vec![self.now(Event::UserDisabled(()))]))
+        Self::applied(vec![self.now(Event::UserDisabled(()))])
     }
 
-    fn enable(&self) -> Result<Decision, Rejection> {
-        self.require_policy("status", |policies| policies.status)?;
+    fn enable(&self) -> Decision {
         if self.state.status.is_active() {
-            return Ok(UNCHANGED);
+            return UNCHANGED;
         }
         let mut seen = BTreeMap::new();
         for (origin, revision) in self.state.status.disablings.keys() {
             seen.insert(*origin, *revision);
         }
-        Ok(Self::applied(vec![self.now(Event::UserEnabled(seen.into_iter().collect()))]))
+        Self::applied(vec![self.now(Event::UserEnabled(seen.into_iter().collect()))])
     }
 }
 

@@ -362,6 +362,10 @@ pub struct Draft {
     pub event: Event,
 }
 
+/// How long the repeat of a call with an idempotency key is given the first answer, in
+/// milliseconds of revisions.
+pub const REPEATS_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// Who and what brought an event about. Nothing in it says whom it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Cause {

@@ -17,6 +17,17 @@ pub enum Reach {
     All,
 }
 
+impl Reach {
+    /// Whether it goes as far as a user that is the company's own, or one that is not.
+    pub const fn covers(self, own: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own => own,
+            Self::Off => false,
+        }
+    }
+}
+
 impl FromStr for Reach {
     type Err = UnknownWord;
 
@@ -34,6 +45,46 @@ impl FromStr for Reach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnknownWord(&'static str);
+
+/// One thing a company may do with users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// See a user's profile and identities.
+    Read,
+    /// Set a password without the current one.
+    Password,
+    /// Write profile fields.
+    Profile,
+    /// Claim and release identities.
+    Identity,
+    /// Disable and enable.
+    Status,
+    /// Link and unlink.
+    Link,
+    /// Erase.
+    Erase,
+}
+
+impl Policy {
+    /// The word the contract uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Password => "password",
+            Self::Profile => "profile",
+            Self::Identity => "identity",
+            Self::Status => "status",
+            Self::Link => "link",
+            Self::Erase => "erase",
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// A company's policies, one for each thing it may do with a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +133,19 @@ impl Policies {
         erase: Reach::All,
         verifies: true,
     };
+
+    /// Whose users the company may do this with.
+    pub const fn reach(&self, policy: Policy) -> Reach {
+        match policy {
+            Policy::Read => self.read,
+            Policy::Password => self.password,
+            Policy::Profile => self.profile,
+            Policy::Identity => self.identity,
+            Policy::Status => self.status,
+            Policy::Link => self.link,
+            Policy::Erase => self.erase,
+        }
+    }
 }
 
 /// One kind of call an API key may make.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Cause, Draft, Event, EventKind};
 use super::ids::{
-    ApiKeyId, BranchKeyId, CompanyId, Country, DeploymentId, Digest, Slot, UserId, UserKeyId,
+    ApiKeyId, BranchKeyId, CompanyId, Country, DeploymentId, Digest, KeyedDigest, Slot, UserId,
+    UserKeyId,
 };
 use super::pair::Pair;
 use super::stamp::{EffectiveTime, EventRef, Origin, Revision, Stamp};
@@ -132,6 +133,8 @@ pub struct Fact {
     pub reference: EventRef,
     /// When it was recorded.
     pub revision: Revision,
+    /// The idempotency key it was asked with: for the index of repeats, no register has it.
+    pub idempotency: Option<KeyedDigest>,
     /// What happened; none when the body was blanked or the kind is a newer version's.
     pub event: Option<Event>,
 }
@@ -146,6 +149,7 @@ impl Fact {
             digest: header.body,
             reference: header.reference(),
             revision: header.revision,
+            idempotency: header.cause.idempotency,
             event,
         }
     }
@@ -160,6 +164,7 @@ impl Fact {
             digest,
             reference: EventRef { origin, sequence: 0 },
             revision: draft.revision,
+            idempotency: draft.cause.idempotency,
             event: Some(draft.event),
         }
     }

@@ -11,6 +11,10 @@ const METRICS: &str = "/metrics";
 /// Refuses a call whose `Accept` names nothing that the resource could answer. Without the header
 /// everything is taken.
 pub fn check(request: &ServiceRequest) -> Result<(), ApiError> {
+    #[cfg(feature = "docs-page")]
+    if super::docs_page::has(request.path()) {
+        return Ok(());
+    }
     let offered = if request.path() == METRICS {
         ("text", "plain", "text/plain")
     } else {

@@ -39,6 +39,10 @@ pub async fn bytes(
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::UnsupportedMediaType);
     }
+    let encoded = request.headers().get_all(header::CONTENT_ENCODING);
+    if encoded.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::UnsupportedEncoding);
+    }
     let limit = request.app_data::<BodyLimit>().map_or(64 * 1024, |limit| limit.0);
     // What is declared too long is not waited for.
     let length = request.headers().get(header::CONTENT_LENGTH);

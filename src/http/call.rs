@@ -27,6 +27,7 @@ use super::body;
 use super::caller::recognise;
 use super::error::ApiError;
 use super::frame::RequestId;
+use super::idempotency;
 use super::limits;
 
 /// A call without a body, by this company.
@@ -102,5 +103,10 @@ async fn admit(
     }
     let mut caller = recognised.caller;
     caller.cause.request = api.accounts.request_digest(&RequestId::of(request).0);
+    // Of a signed call the claim `idk` goes here.
+    if let Some(key) = idempotency::key_of(request, None)? {
+        let digest = idempotency::request_digest(request, &asked)?;
+        caller.idempotency = Some(api.accounts.idempotency(caller.company, key, &digest));
+    }
     Ok((caller, asked))
 }

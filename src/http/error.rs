@@ -32,6 +32,9 @@ pub enum ApiError {
     /// The body is not declared as JSON.
     #[error("the body must be sent as application/json")]
     UnsupportedMediaType,
+    /// The body is compressed.
+    #[error("the body must be sent as it is, without Content-Encoding")]
+    UnsupportedEncoding,
     /// The API key is missing, unknown, withdrawn or expired.
     #[error("{0}")]
     ApiKeyInvalid(&'static str),
@@ -98,7 +101,7 @@ impl ApiError {
             Self::Account(error) => account_kind(error),
             Self::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::UnsupportedMediaType => {
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
             Self::ApiKeyInvalid(_) | Self::OperatorTokenInvalid => {
@@ -194,6 +197,9 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         AccountError::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
         AccountError::UserErased => (StatusCode::GONE, "user_erased"),
         AccountError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+        AccountError::IdempotencyKeyReused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused")
+        }
         AccountError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
         AccountError::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
         AccountError::Rejected(rejection) => rejection_kind(rejection),

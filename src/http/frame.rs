@@ -1,4 +1,4 @@
-//! What is around every call: the request id, the problem body, the count.
+//! What is around every call: the request id, the trace, the problem body, the count.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -6,11 +6,13 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use tracing::{Instrument as _, Span};
 
 use super::accept;
 use super::error::ApiError;
 use super::limits;
 use super::route::Route;
+use super::trace::trace_id;
 
 /// The header a request id comes and goes in.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,6 +47,12 @@ impl RequestId {
     }
 }
 
+/// What every line that is logged for a call begins with.
+fn span_of(request: &ServiceRequest, id: &RequestId) -> Span {
+    let trace_id = trace_id(request.headers());
+    tracing::info_span!("call", request_id = %id.0, trace_id)
+}
+
 /// Gives the request its id, writes problem bodies, counts and logs the call.
 pub async fn frame<B: MessageBody + 'static>(
     request: ServiceRequest,
@@ -53,10 +61,11 @@ pub async fn frame<B: MessageBody + 'static>(
     let id = RequestId::take_or_make(&request);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
+    let span = span_of(&request, &id);
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
     let mut response = match accept::check(&request) {
-        Ok(()) => finish(next.call(request).await?, &id),
+        Ok(()) => finish(next.call(request).instrument(span.clone()).await?, &id),
         Err(error) => request.into_response(problem_response(&error, &id)).map_into_right_body(),
     };
     if let Ok(value) = HeaderValue::from_str(&id.0) {
@@ -69,7 +78,7 @@ pub async fn frame<B: MessageBody + 'static>(
         limits::tell(&request, route.pattern(), response.headers_mut());
         route.count(counted(&method), status, seconds);
         let (route, status) = (route.pattern(), status.as_u16());
-        tracing::debug!(request_id = %id.0, %method, route, status, seconds, "call");
+        span.in_scope(|| tracing::debug!(%method, route, status, seconds, "answered"));
     }
     Ok(response)
 }
@@ -122,8 +131,18 @@ fn problem_response(error: &ApiError, id: &RequestId) -> HttpResponse {
     if let Some(seconds) = error.retry_after_s() {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    if let ApiError::MethodNotAllowed { allow } = error {
-        response.insert_header((header::ALLOW, allow.as_str()));
+    match error {
+        ApiError::MethodNotAllowed { allow } => {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        ApiError::UnsupportedMediaType => {
+            response.insert_header((header::ACCEPT, "application/json"));
+        }
+        ApiError::UnsupportedEncoding => {
+            response.insert_header((header::ACCEPT, "application/json"));
+            response.insert_header((header::ACCEPT_ENCODING, "identity"));
+        }
+        _ => {}
     }
     response.body(serde_json::to_vec(&error.problem(&id.0)).unwrap_or_default())
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::accounts::error::AccountError;
+use crate::accounts::given::given;
 use crate::events::ids::{Country, IdentityKind};
 
 use super::api::Api;
@@ -15,11 +16,13 @@ use super::users::{country, user_id, written};
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentityBody {
+    #[serde(default, deserialize_with = "given")]
     value: Option<String>,
     #[serde(default)]
     verified: bool,
+    #[serde(default, deserialize_with = "given")]
     country: Option<Country>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 

@@ -1,8 +1,8 @@
 //! How often a company may call: its API key's limits, checked before a call's body is read, and
 //! told in the headers of the answer.
 //!
-//! `RateLimit-Policy` says what there is to use, `RateLimit` what is left, in the form of
-//! draft-ietf-httpapi-ratelimit-headers: a policy's quota `q` comes back within its window `w`; `r`
+//! `RateLimit-Limit` says what there is to use, `RateLimit` what is left, in the form of
+//! draft-ietf-httpapi-ratelimit-headers: a limit's quota `q` comes back within its window `w`; `r`
 //! are left, and all of them will be there again in `t` seconds.
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 
-use crate::accounts::limits::Policy;
+use crate::accounts::limits::Limit;
 use crate::events::ids::ApiKeyId;
 
 use super::api::Api;
@@ -26,18 +26,18 @@ struct Limited(ApiKeyId);
 /// Counts a call of an API key, or refuses it.
 pub(super) fn admit(request: &HttpRequest, api: &Api, key: ApiKeyId) -> Result<(), ApiError> {
     request.extensions_mut().insert(Limited(key));
-    Ok(api.accounts.take(key, Policy::Calls)?)
+    Ok(api.accounts.take(key, Limit::Calls)?)
 }
 
-/// The policies a resource draws on.
-fn policies(pattern: &str) -> &'static [Policy] {
+/// The limits a resource draws on.
+fn drawn_on(pattern: &str) -> &'static [Limit] {
     match pattern {
-        "/v1/login" | "/v1/users/{id}/password" => &[Policy::Calls, Policy::FailedLogins],
-        "/v1/users/lookup" => &[Policy::Calls, Policy::Misses],
+        "/v1/login" | "/v1/users/{id}/password" => &[Limit::Calls, Limit::FailedLogins],
+        "/v1/users/lookup" => &[Limit::Calls, Limit::Misses],
         "/v1/users"
         | "/v1/users/{id}/identities/{kind}"
-        | "/v1/users/{id}/identities/{kind}/{value}" => &[Policy::Calls, Policy::Claims],
-        _ => &[Policy::Calls],
+        | "/v1/users/{id}/identities/{kind}/{value}" => &[Limit::Calls, Limit::Claims],
+        _ => &[Limit::Calls],
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn tell(request: &HttpRequest, pattern: &str, headers: &mut HeaderMap
     let Some(Limited(key)) = request.extensions().get::<Limited>().copied() else { return };
     let Some(api) = request.app_data::<web::Data<Api>>() else { return };
     let (mut policy, mut left) = (String::new(), String::new());
-    for of in policies(pattern) {
+    for of in drawn_on(pattern) {
         let standing = api.accounts.standing(key, *of);
         let comma = if policy.is_empty() { "" } else { ", " };
         let (name, window) = (of.as_str(), whole_seconds(standing.window));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::accounts::Password;
 use crate::accounts::error::AccountError;
+use crate::accounts::given::given;
 use crate::accounts::login::{Login, Who};
 use crate::events::ids::{Country, IdentityKind, UserId};
 
@@ -19,11 +20,16 @@ use super::users::GivenPassword;
 #[serde(deny_unknown_fields)]
 pub(super) struct LoginBody {
     country: Country,
+    #[serde(default, deserialize_with = "given")]
     user_id: Option<UserId>,
+    #[serde(default, deserialize_with = "given")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     phone: Option<String>,
     password: GivenPassword,
+    #[serde(default, deserialize_with = "given")]
     known_revision: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     client_ip: Option<IpAddr>,
 }
 

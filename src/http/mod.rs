@@ -7,11 +7,14 @@
 //! | `body` | bodies read strictly |
 //! | `call` | a company's call, from its headers to what is asked and by whom |
 //! | `caller` | who calls: the API key, the operator's token |
+//! | `content` `idempotency` | calls that are carried out once |
+//! | `docs_page` | the contract as a page, where that is built in |
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `limits` | how often a company may call |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
+//! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
@@ -23,11 +26,15 @@ pub mod api;
 pub mod body;
 pub mod call;
 pub mod caller;
+pub mod content;
+#[cfg(feature = "docs-page")]
+mod docs_page;
 pub mod error;
 pub mod frame;
 pub mod hash_profiles;
 pub mod health;
 pub mod history;
+pub mod idempotency;
 pub mod identities;
 mod limits;
 pub mod login;
@@ -36,6 +43,7 @@ pub mod operator;
 pub mod replicate;
 pub mod resource;
 mod route;
+mod trace;
 pub mod users;
 pub mod whoami;
 
@@ -81,6 +89,8 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/metrics").get(health::metrics))
         .service(resource("/openapi.json").get(openapi::openapi))
         .default_service(web::to(not_found));
+    #[cfg(feature = "docs-page")]
+    docs_page::routes(config);
 }
 
 /// What a query that is not as documented is refused with. It never repeats what was sent.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::Password;
 use crate::accounts::error::AccountError;
+use crate::accounts::given::given;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
 use crate::accounts::view::UserView;
@@ -37,17 +38,21 @@ impl From<GivenPassword> for Password {
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterBody {
     country: Country,
+    #[serde(default, deserialize_with = "given")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     phone: Option<String>,
     #[serde(default)]
     email_verified: bool,
     #[serde(default)]
     phone_verified: bool,
+    #[serde(default, deserialize_with = "given")]
     password: Option<GivenPassword>,
+    #[serde(default, deserialize_with = "given")]
     legacy_hash: Option<GivenHash>,
     #[serde(default)]
     profile: BTreeMap<String, Value>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -83,8 +88,11 @@ pub(super) async fn register(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LookupBody {
+    #[serde(default, deserialize_with = "given")]
     country: Option<Country>,
+    #[serde(default, deserialize_with = "given")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     phone: Option<String>,
 }
 
@@ -125,8 +133,9 @@ fn etag_of(value: &HeaderValue) -> Option<Seen> {
 #[serde(deny_unknown_fields)]
 pub(super) struct PatchBody {
     profile: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "given")]
     if_revision: Option<String>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -166,8 +175,9 @@ pub(super) async fn patch(
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordBody {
     password: GivenPassword,
+    #[serde(default, deserialize_with = "given")]
     current_password: Option<GivenPassword>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -186,10 +196,13 @@ pub(super) async fn password(
 #[serde(deny_unknown_fields)]
 pub(super) struct LegacyHashBody {
     hash: Zeroizing<String>,
+    #[serde(default, deserialize_with = "given")]
     salt: Option<Zeroizing<String>>,
+    #[serde(default, deserialize_with = "given")]
     profile: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     changed_at: Option<String>,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 
@@ -210,7 +223,7 @@ pub(super) async fn legacy_hash(
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusBody {
     status: StatusWord,
-    #[serde(rename = "replicate")]
+    #[serde(default, rename = "replicate", deserialize_with = "given")]
     _replicate: Option<Replicate>,
 }
 

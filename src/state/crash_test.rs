@@ -12,7 +12,7 @@ use super::layout;
 use super::lossy_kv::{LossyKv, Seeded};
 use super::store::Store;
 use super::verify::{DifferenceKind, compare};
-use crate::events::account::Claimant;
+use crate::events::account::{Bond, Claimant};
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
 use crate::events::ids::{BlindIndex, UserId, UserKeyId};
@@ -241,8 +241,9 @@ fn claimants_say_what_ownership_needs() {
     replay(&store, &log);
     let since = |at: usize| (log[at].1.revision, log[at].1.reference.origin);
     let claimant =
-        |number, verified, member, since| Claimant { user: user(number), verified, member, since };
-    let expected = [claimant(1, false, true, since(1)), claimant(2, true, false, since(3))];
+        |number, verified, bond, since| Claimant { user: user(number), verified, bond, since };
+    let (own, stranger) = (Bond::Own, Bond::Stranger);
+    let expected = [claimant(1, false, own, since(1)), claimant(2, true, stranger, since(3))];
     assert_eq!(store.claimants(index(1), company("shop")).unwrap(), expected);
     assert_eq!(store.claimants(index(2), company("shop")).unwrap(), []);
 }

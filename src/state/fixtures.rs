@@ -56,6 +56,7 @@ pub(super) fn fact(user: UserId, number: u64, event: Event) -> (Fact, LogPositio
         digest: Digest(digest),
         reference: EventRef { origin, sequence: number },
         revision,
+        idempotency: None,
         event: Some(event),
     };
     (fact, LogPosition::from_bits(number))

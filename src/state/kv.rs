@@ -20,14 +20,24 @@ pub enum Tree {
     /// Where the log holds the events of each command on a user: user id and first position, and
     /// the last one.
     History,
+    /// Where the log holds what was asked with an idempotency key: the key's digest, revision, user
+    /// id and first position, and the last one.
+    Repeats,
     /// What the last checkpoint left, by which trees that lost their content are known.
     Mark,
 }
 
 impl Tree {
     /// Every tree.
-    pub const ALL: [Self; 6] =
-        [Self::Users, Self::Claims, Self::Keys, Self::Registry, Self::History, Self::Mark];
+    pub const ALL: [Self; 7] = [
+        Self::Users,
+        Self::Claims,
+        Self::Keys,
+        Self::Registry,
+        Self::History,
+        Self::Repeats,
+        Self::Mark,
+    ];
 
     /// Its name on disk. Never changes.
     pub const fn name(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Tree {
             Self::Keys => "keys",
             Self::Registry => "registry",
             Self::History => "history",
+            Self::Repeats => "repeats",
             Self::Mark => "mark",
         }
     }

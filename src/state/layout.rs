@@ -10,14 +10,17 @@
 //! keys      user id (16), key id (8)                  -> log position (8)
 //! registry  log position (8)                          -> nothing
 //! history   user id (16), first position (8)          -> last position (8)
+//! repeats   idempotency digest (16), revision (8),
+//!           user id (16), first position (8)          -> last position (8)
 //! mark      "applied"                                 -> log position (8)
 //! ```
 
 use std::collections::BTreeSet;
 
 use crate::events::codec::{decode_user, encode_user};
-use crate::events::ids::{UserId, UserKeyId};
+use crate::events::ids::{KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
+use crate::events::stamp::Revision;
 use crate::events::state::UserState;
 
 use super::error::{RowError, StateError};
@@ -30,6 +33,7 @@ const INDEX_BYTES: usize = 35;
 const USER_BYTES: usize = 16;
 const CLAIM_BYTES: usize = INDEX_BYTES + USER_BYTES;
 const KEY_BYTES: usize = USER_BYTES + 8;
+const REPEAT_BYTES: usize = 16 + 8 + KEY_BYTES;
 const COUNT_BYTES: usize = 4;
 
 /// A blind index as a key starts with it: `BlindIndex::to_key`.
@@ -91,6 +95,34 @@ pub(super) fn history_first(key: &[u8]) -> Result<LogPosition, StateError> {
     let wrong = StateError::Entry { tree: Tree::History.name() };
     let whole: &[u8; KEY_BYTES] = key.try_into().map_err(|_| wrong)?;
     Ok(LogPosition::from_bits(u64::from_be_bytes(whole.last_chunk().copied().unwrap_or_default())))
+}
+
+/// The key of what a user's command with an idempotency key recorded.
+pub(super) fn repeat_key(
+    key: KeyedDigest,
+    revision: Revision,
+    user: UserId,
+    first: LogPosition,
+) -> [u8; REPEAT_BYTES] {
+    let mut bytes = [0; REPEAT_BYTES];
+    let (head, tail) = bytes.split_at_mut(REPEAT_BYTES - KEY_BYTES);
+    let (digest, at) = head.split_at_mut(key.0.len());
+    digest.copy_from_slice(&key.0);
+    at.copy_from_slice(&revision.to_bits().to_be_bytes());
+    tail.copy_from_slice(&history_key(user, first));
+    bytes
+}
+
+/// The revision, the user and the first position that such a key names.
+pub(super) fn repeat(key: &[u8]) -> Result<(Revision, UserId, LogPosition), StateError> {
+    let wrong = StateError::Entry { tree: Tree::Repeats.name() };
+    let whole: &[u8; REPEAT_BYTES] = key.try_into().map_err(|_| wrong)?;
+    let (head, place) = whole.split_at(REPEAT_BYTES - KEY_BYTES);
+    let revision = u64::from_be_bytes(head.last_chunk().copied().unwrap_or_default());
+    let user = place.first_chunk().copied().unwrap_or_default();
+    let first = u64::from_be_bytes(place.last_chunk().copied().unwrap_or_default());
+    let user = UserId::from_bytes(user);
+    Ok((Revision::from_bits(revision), user, LogPosition::from_bits(first)))
 }
 
 /// The key that a position's key names.
@@ -186,6 +218,9 @@ mod tests {
         assert_eq!(row_user(user(2).as_bytes()).unwrap(), user(2));
         let at = LogPosition::new(3, 77);
         assert_eq!(position(Tree::Keys, &position_bytes(at)).unwrap(), at);
+        let key = repeat_key(KeyedDigest([5; 16]), Revision::from_unix_ms(8), user(2), at);
+        assert_eq!(repeat(&key).unwrap(), (Revision::from_unix_ms(8), user(2), at));
+        assert!(repeat(&key[1..]).is_err());
         assert!(claimant(&[0; 50]).is_err() && key_id(&[0; 25]).is_err() && row_user(&[]).is_err());
     }
 }

@@ -35,7 +35,7 @@ const BLOBS_FOLDER: &str = "blobs";
 
 /// Trees in a sled folder.
 pub struct SledKv {
-    trees: [sled::Tree; 6],
+    trees: [sled::Tree; 7],
     db: sled::Db,
     /// Syncs are asked of it, so that a test sees them.
     files: Arc<dyn Files>,
@@ -63,9 +63,9 @@ impl SledKv {
                 .cache_capacity(cache_bytes)
                 .flush_every_ms(Some(BACKGROUND_FLUSH_MS));
             let db = config.open()?;
-            let [users, claims, keys, registry, history, mark] =
+            let [users, claims, keys, registry, history, repeats, mark] =
                 Tree::ALL.map(|tree| db.open_tree(tree.name()));
-            Ok((db, [users?, claims?, keys?, registry?, history?, mark?]))
+            Ok((db, [users?, claims?, keys?, registry?, history?, repeats?, mark?]))
         });
         let (db, trees) = opened.map_err(does_not_open)?;
         let path = folder.join(PAGES_FILE);
@@ -101,13 +101,14 @@ impl SledKv {
     }
 
     const fn tree(&self, tree: Tree) -> &sled::Tree {
-        let [users, claims, keys, registry, history, mark] = &self.trees;
+        let [users, claims, keys, registry, history, repeats, mark] = &self.trees;
         match tree {
             Tree::Users => users,
             Tree::Claims => claims,
             Tree::Keys => keys,
             Tree::Registry => registry,
             Tree::History => history,
+            Tree::Repeats => repeats,
             Tree::Mark => mark,
         }
     }

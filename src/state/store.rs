@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::events::account::Claimant;
+use crate::events::account::{Bond, Claimant};
 use crate::events::cell::{Effect, Mark};
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
-use crate::events::ids::{BlindIndex, CompanyId, UserId, UserKeyId};
+use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::{Fact, LogPosition, Register};
 use crate::events::stamp::{Origin, Revision};
 use crate::events::state::{Claims, UserState};
@@ -21,6 +21,7 @@ use crate::events::state_hash::StateHasher;
 use super::error::StateError;
 use super::kv::{Kv, Tree};
 use super::layout::{self, IndexKey};
+use super::repeats::Repeat;
 
 /// The state of one node.
 #[derive(Clone)]
@@ -173,8 +174,12 @@ impl Store {
     }
 
     fn keep_history(&self, user: UserId, place: &CommandPlace) -> Result<(), StateError> {
-        let key = layout::history_key(user, place.first);
-        self.kv.insert(Tree::History, &key, &layout::position_bytes(place.last))
+        let CommandPlace { first, last, revision, .. } = *place;
+        if let Some(key) = place.idempotency {
+            self.keep_repeat(&Repeat { key, revision, user, first, last })?;
+        }
+        let at = layout::history_key(user, first);
+        self.kv.insert(Tree::History, &at, &layout::position_bytes(last))
     }
 
     /// Where the log holds a user's events beyond a position, oldest first: the first and the last
@@ -217,8 +222,8 @@ impl Store {
             let Some(state) = self.user(user)?.filter(UserState::is_live) else { continue };
             let Some(claims) = state.claims.get(&index) else { continue };
             let Some(since) = claims.since() else { continue };
-            let (verified, member) = (claims.is_verified(), state.is_member(company));
-            claimants.push(Claimant { user, verified, member, since });
+            let (verified, bond) = (claims.is_verified(), Bond::of(company, &state));
+            claimants.push(Claimant { user, verified, bond, since });
         }
         Ok(claimants)
     }
@@ -276,14 +281,16 @@ impl Store {
 struct CommandPlace {
     origin: Origin,
     revision: Revision,
+    idempotency: Option<KeyedDigest>,
     first: LogPosition,
     last: LogPosition,
 }
 
 impl CommandPlace {
     const fn of(fact: &Fact, position: LogPosition) -> Self {
+        let Fact { revision, idempotency, .. } = *fact;
         let origin = fact.reference.origin;
-        Self { origin, revision: fact.revision, first: position, last: position }
+        Self { origin, revision, idempotency, first: position, last: position }
     }
 
     fn holds(&self, fact: &Fact) -> bool {

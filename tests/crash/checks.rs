@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use jcas::actors::recovery::fold_log;
+use jcas::actors::recovery::{fold_log, fold_log_by};
 use jcas::events::codec;
 use jcas::events::ids::Digest;
-use jcas::events::record::LogPosition;
+use jcas::events::record::{LogPosition, Subject};
 use jcas::events::registry::RegistryState;
 use jcas::events::stamp::{Origin, Revision};
 use jcas::events::state_hash::StateHasher;
@@ -88,6 +88,7 @@ pub(crate) fn check_state(
     ensure!(*registry == expected.registry, "the registry is not what the log folds to");
     ensure!(hashers.0.finish() == hashers.1.finish(), "the state hash differs");
     check_claims(store, expected)?;
+    check_repeats(store, reader)?;
     // And every tree is what folding everything anew makes.
     let reference = Store::new(Arc::new(LossyKv::default()));
     let mut anew = RegistryState::default();
@@ -95,6 +96,33 @@ pub(crate) fn check_state(
     let found = compare(store.kv(), reference.kv(), 10, |_| {}).map_err(text)?;
     let differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
     ensure!(found.different == 0, "trees differ from new ones: {differences:?}");
+    // However little of the log is gathered at once.
+    let by_few = Store::new(Arc::new(LossyKv::default()));
+    let mut anew = RegistryState::default();
+    fold_log_by(3, reader, LogPosition::START, &by_few, &mut anew, |_| {}).map_err(text)?;
+    let found = compare(by_few.kv(), reference.kv(), 10, |_| {}).map_err(text)?;
+    let differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
+    ensure!(found.different == 0, "folded by few, trees differ: {differences:?}");
+    Ok(())
+}
+
+/// A repeat of any command on a user finds everything that the command recorded.
+fn check_repeats(store: &Store, reader: &LogReader) -> Checked {
+    let mut places: BTreeMap<u64, (LogPosition, LogPosition)> = BTreeMap::new();
+    for stored in reader.scan(LogPosition::START, None) {
+        let stored = stored.map_err(text)?;
+        let (header, _) = codec::decode_record(&stored.record).map_err(text)?;
+        let of_user = matches!(header.subject, Subject::User(_));
+        if let Some(number) = commands::number(&header.cause).filter(|_| of_user) {
+            let first = stored.position;
+            places.entry(number).or_insert((first, first)).1 = stored.position;
+        }
+    }
+    for (number, place) in places {
+        let found = store.repeats(commands::idempotency_key(number)).map_err(text)?;
+        let found: Vec<_> = found.iter().map(|it| (it.first, it.last)).collect();
+        ensure!(found == [place], "command {number} lies at {place:?}, its entries say {found:?}");
+    }
     Ok(())
 }
 

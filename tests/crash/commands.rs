@@ -70,7 +70,14 @@ fn identity(number: usize) -> BlindIndex {
 /// The cause that names a command: every event of it can be told by it.
 pub(crate) fn cause(number: u64) -> Cause {
     let request = Some(KeyedDigest(u128::from(number).to_be_bytes()));
-    Cause { company: Some(shop()), request, ..Cause::default() }
+    let idempotency = Some(idempotency_key(number));
+    Cause { company: Some(shop()), request, idempotency, ..Cause::default() }
+}
+
+/// What stands for the idempotency key of a command.
+pub(crate) fn idempotency_key(number: u64) -> KeyedDigest {
+    let digest = codec::digest(format!("call {number}").as_bytes());
+    KeyedDigest(digest.0.first_chunk().copied().unwrap())
 }
 
 /// The command that a cause names.

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jcas::actors::checkpointer::Checkpoints;
-use jcas::actors::directory::{DirectoryEngine, Reserve, Reserved};
+use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::journal::{Journal, Outcome};
 use jcas::actors::recovery::Recovered;
@@ -202,10 +202,11 @@ impl Life {
         let registry = RegistryEngine::new(parts, mailboxes[SHARDS].notify());
         let released: Arc<Mutex<Vec<BlindIndex>>> = Arc::default();
         let ended = Arc::clone(&released);
-        let end = Arc::new(move |index| {
+        let identity = Arc::new(move |index| {
             ended.lock().unwrap_or_else(PoisonError::into_inner).push(index);
         });
-        let directory = DirectoryEngine::new(Arc::clone(&recovered.store), 8, end);
+        let ends = Ends { identity, key: Arc::new(|_| ()) };
+        let directory = DirectoryEngine::new(Arc::clone(&recovered.store), 8, ends);
         let durable = recovered.log.durable();
         let checkpoints = Checkpoints {
             store: recovered.store,

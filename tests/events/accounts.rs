@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jcas::events::account::{Account, Candidate, Claimant, Seen, meant, owner};
+use jcas::events::account::{
+    Account, Bond, Candidate, Claimant, Seen, meant, owner, tried as tried_at_login,
+};
 use jcas::events::cell::Mark;
 use jcas::events::event::{Event, PasswordSet, UsersUnlinked};
 use jcas::events::evolve::evolve;
@@ -20,11 +22,11 @@ use crate::scenario::{Given, given, made_at, without_time};
 use crate::world::World;
 
 fn claimants() -> impl Strategy<Value = Vec<Claimant>> {
-    let one = (0..6_u8, any::<bool>(), any::<bool>(), 1..4_u64, 0..3_u8);
-    let one = one.prop_map(|(number, verified, member, ms, life)| Claimant {
+    let one = (0..6_u8, any::<bool>(), 0..3_usize, 1..4_u64, 0..3_u8);
+    let one = one.prop_map(|(number, verified, bond, ms, life)| Claimant {
         user: user(number),
         verified,
-        member,
+        bond: [Bond::Own, Bond::Member, Bond::Stranger][bond],
         since: (at(ms), life_of(life)),
     });
     prop::collection::vec(one, 0..6).prop_map(|mut all| {
@@ -39,7 +41,7 @@ fn an_owner_is_verified_else_the_first_by_revision_then_origin_then_id() {
     let at_node = |number: u8, verified, ms, node| Claimant {
         user: user(number),
         verified,
-        member: false,
+        bond: Bond::Stranger,
         since: (at(ms), origin(node)),
     };
     let rising = [
@@ -77,8 +79,18 @@ fn there_is_an_owner_if_there_is_a_claimant_and_nobody_ranks_before_it() {
 #[test]
 fn a_company_means_its_own_member_else_the_owner() {
     holds(300, &claimants(), |claimants| {
-        let members: Vec<_> = claimants.iter().filter(|it| it.member).copied().collect();
-        let expected = if members.is_empty() { owner(&claimants) } else { owner(&members) };
+        let of = |bond| claimants.iter().filter(move |it| it.bond == bond).copied();
+        let own: Vec<_> = of(Bond::Own).collect();
+        let members: Vec<_> = of(Bond::Own).chain(of(Bond::Member)).collect();
+        let verified = owner(&members).filter(|it| it.verified);
+        let own = owner(&own);
+        // Among customers the verified ones come first; then those the company registered.
+        let expected = match (verified, own) {
+            (Some(verified), Some(own)) if !own.verified => Some(verified),
+            (_, Some(own)) => Some(own),
+            (Some(verified), None) => Some(verified),
+            (None, None) => owner(&members).or_else(|| owner(&claimants)),
+        };
         prop_assert_eq!(meant(&claimants), expected);
         Ok(())
     });
@@ -86,11 +98,39 @@ fn a_company_means_its_own_member_else_the_owner() {
 
 #[test]
 fn an_own_unverified_member_comes_before_a_verified_owner() {
-    let owner_elsewhere =
-        Claimant { user: user(1), verified: true, member: false, since: (at(1), origin("eu/n1")) };
-    let own = Claimant { user: user(2), verified: false, member: true, ..owner_elsewhere };
+    let owner_elsewhere = Claimant {
+        user: user(1),
+        verified: true,
+        bond: Bond::Stranger,
+        since: (at(1), origin("eu/n1")),
+    };
+    let own = Claimant { user: user(2), verified: false, bond: Bond::Own, ..owner_elsewhere };
     assert_eq!(meant(&[owner_elsewhere, own]), Some(own));
     assert_eq!(owner(&[owner_elsewhere, own]), Some(owner_elsewhere));
+}
+
+#[test]
+fn a_login_tries_members_and_a_verified_owner_and_an_unverified_one_only_where_nobody_is_a_member()
+{
+    holds(300, &claimants(), |claimants| {
+        let tried = tried_at_login(&claimants);
+        let is_tried = |it: &&Claimant| tried.iter().any(|tried| tried.user == it.user);
+        let members: Vec<_> = claimants.iter().filter(|it| it.is_member()).collect();
+        prop_assert_eq!(tried.first().copied(), meant(&claimants));
+        prop_assert!(members.len() > 4 || members.iter().all(is_tried));
+        prop_assert!(tried.len() <= 5);
+        for stranger in tried.iter().filter(|it| !it.is_member()) {
+            prop_assert_eq!(Some(*stranger), owner(&claimants));
+            prop_assert!(stranger.verified || members.is_empty());
+        }
+        if let Some(verified) = owner(&claimants).filter(|it| it.verified) {
+            prop_assert!(is_tried(&&verified));
+        }
+        let mut turned = claimants.clone();
+        turned.reverse();
+        prop_assert_eq!(tried_at_login(&turned), tried, "in whatever order they are given");
+        Ok(())
+    });
 }
 
 /// The account of these users, by their numbers.
@@ -163,6 +203,7 @@ fn unlink(state: &mut UserState, floor: Stamp) {
         digest: digest(99),
         reference: jcas::events::stamp::EventRef { origin: floor.origin, sequence: 99 },
         revision: floor.revision,
+        idempotency: None,
         event: Some(event),
     });
     for fact in &facts {

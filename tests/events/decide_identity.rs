@@ -1,6 +1,6 @@
 //! Claiming and releasing identities.
 
-use jcas::events::account::Claimant;
+use jcas::events::account::{Bond, Claimant};
 use jcas::events::command::{Command, NewClaim, Outcome, Rejection};
 use jcas::events::policy::Reach;
 
@@ -15,9 +15,9 @@ fn known() -> Scenario {
     given([registered("shop"), claimed("ada@x.ng", false)])
 }
 
-fn rival(number: u8, verified: bool, member: bool) -> Claimant {
+fn rival(number: u8, verified: bool, bond: Bond) -> Claimant {
     let since = (at(u64::from(number)), origin("eu/n1"));
-    Claimant { user: user(number), verified, member, since }
+    Claimant { user: user(number), verified, bond, since }
 }
 
 fn against(clear: &str, verified: bool, rivals: &[Claimant]) -> Command {
@@ -59,8 +59,8 @@ fn the_word_of_the_operator_and_of_the_system_counts() {
 }
 
 #[test]
-fn what_a_verified_rival_or_an_own_member_has_cannot_be_claimed() {
-    for taken in [rival(2, true, false), rival(2, false, true)] {
+fn what_a_verified_rival_or_an_own_user_has_cannot_be_claimed() {
+    for taken in [rival(2, true, Bond::Stranger), rival(2, false, Bond::Own)] {
         let refused = known().when(against("+234", true, &[taken]));
         refused.then_rejected(Rejection::IdentityTaken { by: user(2) });
         let verifying = known().when(against("ada@x.ng", true, &[taken]));
@@ -69,22 +69,22 @@ fn what_a_verified_rival_or_an_own_member_has_cannot_be_claimed() {
 }
 
 #[test]
-fn what_only_strangers_claim_unverified_can_be_claimed() {
-    let strangers = [rival(2, false, false), rival(3, false, false)];
+fn what_only_others_users_claim_unverified_can_be_claimed() {
+    let strangers = [rival(2, false, Bond::Stranger), rival(3, false, Bond::Member)];
     let claimed = [claimed("+234", false)];
     known().when(against("+234", false, &strangers)).then(Outcome::Applied, claimed);
 }
 
 #[test]
 fn a_user_is_no_rival_of_itself() {
-    let itself = Claimant { user: subject(), ..rival(2, true, true) };
+    let itself = Claimant { user: subject(), ..rival(2, true, Bond::Own) };
     let verified = [claimed("ada@x.ng", true)];
     known().when(against("ada@x.ng", true, &[itself])).then(Outcome::Applied, verified);
 }
 
 #[test]
 fn claiming_what_is_live_is_unchanged_also_when_somebody_else_has_it() {
-    let owner = [rival(2, true, false)];
+    let owner = [rival(2, true, Bond::Stranger)];
     known().when(against("ada@x.ng", false, &owner)).then_unchanged();
     let verified = known().and(claimed("ada@x.ng", true));
     verified.when(against("ada@x.ng", true, &owner)).then_unchanged();

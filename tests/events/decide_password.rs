@@ -6,7 +6,7 @@ use jcas::events::command::{
 };
 use jcas::events::event::{Event, PasswordSet, Upgrade, UsersUnlinked};
 use jcas::events::ids::{HashProfileId, Slot};
-use jcas::events::policy::Reach;
+use jcas::events::policy::{Policy, Reach};
 use jcas::events::record::{Fact, Register, Subject};
 use jcas::events::stamp::EventRef;
 
@@ -50,6 +50,7 @@ fn unlinked_above(mut scenario: Scenario, number: usize) -> Scenario {
         digest: digest(4_000),
         reference,
         revision,
+        idempotency: None,
         event: Some(Event::UsersUnlinked(UsersUnlinked {
             pairs: vec![pair],
             floors: vec![(subject(), floor)],
@@ -73,7 +74,7 @@ fn a_password_is_set_now() {
 fn with_the_current_password_no_policy_is_asked() {
     let known = given([registered("shop"), password_set("old")]).by("cafe", Reach::Off);
     let proof = known.mark(1);
-    known.clone().when(setting(None)).then_denied("password");
+    known.clone().when(setting(None)).then_denied(Policy::Password);
     known.when(setting(Some(proof))).then(Outcome::Applied, [password_set("new")]);
 }
 

@@ -1,6 +1,6 @@
 //! Registering and joining.
 
-use jcas::events::account::Claimant;
+use jcas::events::account::{Bond, Claimant};
 use jcas::events::command::{Command, NewClaim, Outcome, Rejection};
 use jcas::events::decide::PROFILE_FIELDS_MAX;
 use jcas::events::event::Event;
@@ -9,13 +9,8 @@ use jcas::events::policy::Reach;
 use crate::fixtures::*;
 use crate::scenario::*;
 
-fn rival(number: u8, verified: bool, member: bool) -> Claimant {
-    Claimant {
-        user: user(number),
-        verified,
-        member,
-        since: (at(u64::from(number)), origin("eu/n1")),
-    }
+fn rival(number: u8, verified: bool, bond: Bond) -> Claimant {
+    Claimant { user: user(number), verified, bond, since: (at(u64::from(number)), origin("eu/n1")) }
 }
 
 fn against(rivals: &[Claimant]) -> NewClaim {
@@ -87,30 +82,36 @@ fn a_registration_is_taken_whatever_the_policies_but_verified_only_if_they_say_s
 }
 
 #[test]
-fn a_verified_rival_or_an_own_member_has_the_identity() {
-    for taken in [rival(2, true, false), rival(2, false, true), rival(2, true, true)] {
+fn a_verified_rival_or_an_own_user_has_the_identity() {
+    for taken in
+        [rival(2, true, Bond::Stranger), rival(2, false, Bond::Own), rival(2, true, Bond::Own)]
+    {
         let refused = given_nothing().when(registering(vec![against(&[taken])]));
         refused.then_rejected(Rejection::IdentityTaken { by: user(2) });
     }
 }
 
 #[test]
-fn an_unverified_rival_that_is_not_a_member_does_not_have_the_identity() {
-    let rivals = [rival(2, false, false), rival(3, false, false)];
+fn an_unverified_rival_that_others_registered_does_not_have_the_identity() {
+    let rivals = [rival(2, false, Bond::Stranger), rival(3, false, Bond::Member)];
     let registered = given_nothing().when(registering(vec![against(&rivals)])).and_recorded();
     assert!(registered.state.is_live());
 }
 
 #[test]
 fn the_earliest_of_several_who_have_the_identity_is_named() {
-    let rivals = [rival(4, true, false), rival(3, false, true), rival(2, false, false)];
+    let rivals = [
+        rival(4, true, Bond::Stranger),
+        rival(3, false, Bond::Own),
+        rival(2, false, Bond::Stranger),
+    ];
     let refused = given_nothing().when(registering(vec![against(&rivals)]));
     refused.then_rejected(Rejection::IdentityTaken { by: user(3) });
 }
 
 #[test]
 fn every_claim_of_a_registration_must_be_free() {
-    let claims = vec![new_claim("+234", false), against(&[rival(2, true, false)])];
+    let claims = vec![new_claim("+234", false), against(&[rival(2, true, Bond::Stranger)])];
     let refused = given_nothing().when(registering(claims));
     refused.then_rejected(Rejection::IdentityTaken { by: user(2) });
 }

@@ -10,7 +10,7 @@ use jcas::events::command::{Caller, Command, Context, Outcome, Rejection, Rest};
 use jcas::events::decide::{Decision, decide};
 use jcas::events::event::Event;
 use jcas::events::evolve::evolve;
-use jcas::events::policy::{Policies, Reach};
+use jcas::events::policy::{Policies, Policy, Reach};
 use jcas::events::record::{Fact, Subject};
 use jcas::events::stamp::{EffectiveTime, EventRef, Origin, Stamp};
 use jcas::events::state::UserState;
@@ -108,6 +108,7 @@ impl Scenario {
             digest: digest(number),
             reference: EventRef { origin, sequence: number + 1 },
             revision,
+            idempotency: None,
             event: Some(event),
         };
         evolve(&mut self.state, subject(), &fact);
@@ -223,7 +224,7 @@ impl Decided {
 
     /// It is refused by this policy.
     #[track_caller]
-    pub(crate) fn then_denied(self, policy: &'static str) {
+    pub(crate) fn then_denied(self, policy: Policy) {
         self.then_rejected(Rejection::PolicyDenied { policy });
     }
 

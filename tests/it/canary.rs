@@ -25,6 +25,7 @@ const NAMES: [&str; 4] =
     ["Adaeze-Quokkabert", "Ngozi Canaryfeather", "Kanarienweg 17, Enugu", "1987-03-14-birthday"];
 const PEPPER: &str = "Pfeffer-und-Salz-canary-0815";
 const SALT: &str = "sAlTcAnArY42";
+const IDEMPOTENCY_KEY: &str = "canary-order-4711-first-try";
 
 /// A phone number in every way it is written.
 fn phone(country: &str, groups: [&str; 3]) -> Vec<String> {
@@ -63,6 +64,7 @@ fn entrusted(hashes: &[String]) -> Vec<Secret> {
     }
     secrets.push(secret("a pepper", PEPPER));
     secrets.push(secret("a salt", SALT));
+    secrets.push(secret("an idempotency key", IDEMPOTENCY_KEY));
     for hash in hashes {
         secrets.push(secret("a legacy hash", hash));
         secrets.push(secret("a legacy hash's end", &hash[hash.len().saturating_sub(24)..]));
@@ -111,8 +113,12 @@ fn use_everything(node: &Node, shop: &Company, hashes: &[String]) -> Vec<Answer>
     put("identities/phone", json!({ "value": "+49 171 552 9038" })).done(200);
     let released = format!("{one}/identities/phone/%2B49%20171%205529038");
     shop.call("DELETE", &released, Value::Null).done(200);
-    let old = shop.register(json!({ "country": "NG", "email": EMAILS[3],
-        "legacy_hash": { "hash": hashes[0] } }));
+    let body = json!({ "country": "NG", "email": EMAILS[3], "legacy_hash": { "hash": hashes[0] } });
+    let key = [("Idempotency-Key", IDEMPOTENCY_KEY)];
+    let registered = shop.call_raw("POST", "/v1/users", &key, Some(&body.to_string()));
+    let old = registered.done(201).body["user_id"].as_str().unwrap().to_owned();
+    let other = json!({ "country": "NG", "email": EMAILS[2] }).to_string();
+    kept.push(shop.call_raw("POST", "/v1/users", &key, Some(&other)));
     shop.login("NG", EMAILS[3], PASSWORDS[3]).done(200);
     let slot = format!("/v1/users/{old}/legacy-hashes/NG");
     let now = jiff::Timestamp::now().to_string();

@@ -16,13 +16,14 @@ fn faketime() -> PathBuf {
 
 /// Has the node take its time from what a file says (`-1h`). Only the wall clock: nobody sets the
 /// other one back.
-fn take_time_from(node: &mut Node, file: &Path) {
+pub fn take_time_from(node: &mut Node, file: &Path) {
     let preload = format!("LD_PRELOAD={}", faketime().display());
     let from = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
     node.through(&["env", &preload, &from, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1"]);
 }
 
-fn say(file: &Path, time: &str) {
+/// Says what the time is from now on.
+pub fn say(file: &Path, time: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, time).unwrap();
     std::fs::rename(new, file).unwrap();

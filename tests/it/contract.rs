@@ -32,7 +32,8 @@ const ORDER: [(&str, &str); 19] = [
 
 const HISTORY: (&str, &str) = ("get", "/v1/users/{id}/history");
 
-fn served(node: &Node, shop: &Company) -> Document {
+/// The contract as a node serves it.
+pub fn served(node: &Node, shop: &Company) -> Document {
     assert!(!node.url().is_empty());
     let answer = shop.call("GET", "/openapi.json", Value::Null);
     Document::new(answer.done(200).body.clone())
@@ -44,7 +45,7 @@ fn methods_of(document: &Document, path: &str) -> Vec<String> {
 }
 
 /// A path with something in the place of each parameter.
-fn filled(path: &str, id: &str) -> String {
+pub fn filled(path: &str, id: &str) -> String {
     path.replace("{id}", id)
         .replace("{country}", "NG")
         .replace("{kind}", "email")
@@ -281,7 +282,7 @@ fn every_schema_has_a_name_that_is_used_and_examples_that_fit() {
     let document = include_str!("../../src/http/openapi.json");
     let document = Document::new(serde_json::from_str(document).unwrap());
     let text = document.root.to_string();
-    for part in ["schemas", "parameters", "responses", "headers"] {
+    for part in ["schemas", "parameters", "responses", "headers", "links"] {
         for name in document.root["components"][part].as_object().unwrap().keys() {
             let used = text.contains(&format!("\"#/components/{part}/{name}\""));
             assert!(used, "{part}/{name} is not used");

@@ -54,12 +54,13 @@ fn every_file_the_documents_link_to_exists() {
     }
 }
 
-/// The commands of a block: a line, or several where a quoted word goes on over the line's end.
+/// The commands of a block: a line, or several where a quoted word or a backslash goes on over the
+/// line's end.
 fn commands(block: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in block.lines() {
         match found.last_mut() {
-            Some(command) if command.matches('\'').count() % 2 == 1 => {
+            Some(command) if command.matches('\'').count() % 2 == 1 || command.ends_with('\\') => {
                 command.push('\n');
                 command.push_str(line);
             }
@@ -92,25 +93,87 @@ fn every_command_the_documents_show_is_one() {
     assert!(shown > 5, "no commands were found");
 }
 
-#[test]
-fn every_figure_the_node_shows_is_documented() {
+/// What a node shows of itself once every gauge was set.
+fn figures() -> String {
     let node = Node::started(&[("metrics.sample_s", "1")]);
     let shop = node.company("shop", &["NG"]);
     shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "one two" }));
     shop.login("NG", "a@example.com", "one two").done(200);
-    let page = crate::node::wait_for("the gauges", || {
+    crate::node::wait_for("the gauges", || {
         let page = shop.call("GET", "/metrics", json!(null)).text;
         page.contains("jcas_registry_lives").then_some(page)
-    });
-    let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    })
+}
+
+/// The names that a page of figures declares.
+fn declared(page: &str) -> Vec<&str> {
     let shown = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let shown: Vec<_> = shown.map(|line| line.split(' ').next().unwrap()).collect();
     assert!(shown.len() > 10, "{page}");
+    shown
+}
+
+#[test]
+fn every_figure_the_node_shows_is_documented() {
+    let page = figures();
+    let shown = declared(&page);
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     for name in &shown {
         assert!(text.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
     }
     for name in text.split('`').filter(|word| word.starts_with("jcas_") && !word.contains('<')) {
         assert!(shown.contains(&name), "{name} is in docs/operations.md only");
+    }
+}
+
+/// The names of figures in an expression, each with the labels it is asked by.
+fn names_in(expression: &str) -> Vec<(String, Vec<String>)> {
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let found = expression
+        .match_indices("jcas_")
+        .filter(|(at, _)| !expression[..*at].chars().next_back().is_some_and(is_of_a_name));
+    let read = |(at, _): (usize, &str)| {
+        let rest = &expression[at..];
+        let end = rest.find(|c| !is_of_a_name(c)).unwrap_or(rest.len());
+        let labels = rest[end..].strip_prefix('{').map(|after| after.split('}').next().unwrap());
+        let labels = labels.unwrap_or_default().split(", ").filter(|label| !label.is_empty());
+        let labels = labels.map(|label| label.split(['=', '!']).next().unwrap().to_owned());
+        (rest[..end].to_owned(), labels.collect())
+    };
+    found.map(read).collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_figures_and_labels_that_there_are_and_for_all_of_them() {
+    let page = figures();
+    let text = std::fs::read_to_string(root().join("docs/grafana/jcas.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let mut expressions: Vec<_> = targets.map(|it| it["expr"].as_str().unwrap()).collect();
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    expressions.extend(variables.filter_map(|it| it["query"].as_str()));
+    assert!(expressions.len() > 20, "{expressions:?}");
+    let mut asked = Vec::new();
+    for expression in expressions {
+        assert_eq!(expression.matches('(').count(), expression.matches(')').count());
+        for (name, labels) in names_in(expression) {
+            let mut series = page.lines().filter(|line| {
+                line.strip_prefix(&*name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
+            let one = series.next();
+            assert!(one.is_some(), "{expression}: there is no {name}");
+            // Which node it is, the one who scrapes adds.
+            for label in labels.iter().filter(|label| *label != "instance") {
+                let is_there = one.unwrap().contains(&format!("{label}=\""));
+                assert!(is_there, "{expression}: {name} has no {label}");
+            }
+            asked.push(name);
+        }
+    }
+    for name in declared(&page) {
+        let is_asked = asked.iter().any(|it| it == name || it.starts_with(&format!("{name}_")));
+        assert!(is_asked, "{name} is not in the dashboard");
     }
 }
 

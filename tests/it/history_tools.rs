@@ -60,7 +60,7 @@ fn beside(node: &Node, name: &str) -> PathBuf {
 }
 
 /// Exports the node's log and returns the file.
-fn exported(node: &Node, name: &str, more: &[&str]) -> PathBuf {
+pub fn exported(node: &Node, name: &str, more: &[&str]) -> PathBuf {
     let file = beside(node, name);
     let mut arguments = vec!["log", "export", file.to_str().unwrap()];
     arguments.extend_from_slice(more);
@@ -187,7 +187,7 @@ fn an_export_of_a_user_holds_its_events_alone_and_no_file_is_overwritten() {
 }
 
 /// A second data folder of the same deployment: everything but log and state.
-fn emptied(node: &Node) -> Node {
+pub fn emptied(node: &Node) -> Node {
     let other = Node::new(&[]);
     let (from, to) = (node.data(), other.data());
     let copied = std::process::Command::new("cp").arg("-a").args([&from, &to]).status().unwrap();

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod commands;
 mod history_tools;
 mod leak;
 mod log_faults;
@@ -15,21 +16,30 @@ mod node;
 mod problem;
 mod schema;
 
+mod attacks;
 mod bad_input;
 mod canary;
 mod clock;
+mod compose;
 mod contract;
+mod conventions;
 mod demo;
 mod denied;
 mod disk;
 mod docs;
+mod docs_page;
 mod guessing;
 mod hashes;
 mod kill;
 mod limits;
+mod loglines;
+mod openapi;
+mod operators;
 mod quantum;
 mod races;
 mod readme;
+mod repeats;
+mod rights;
 mod tidy;
 mod values;
 mod ways;

@@ -161,14 +161,8 @@ impl Node {
         loop {
             let output = self.output();
             let fresh = output.get(before..).unwrap_or_default();
-            let url = |word: &str| {
-                let line = fresh.lines().find_map(|line| line.strip_prefix(word))?;
-                line.split_whitespace().next().map(str::to_owned)
-            };
-            if let (Some(company), Some(operator)) = (url("companies: "), url("operators: "))
-                && fresh.contains("data:")
-            {
-                (self.company_url, self.operator_url) = (company, operator);
+            if let Some(urls) = announced(fresh) {
+                (self.company_url, self.operator_url) = urls;
                 return true;
             }
             if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
@@ -320,6 +314,21 @@ impl Company {
         let body = json!({ "country": country, "email": email, "password": password });
         self.call("POST", "/v1/login", body)
     }
+}
+
+/// Where companies and operators call, as a node says when it is ready: for people, or in JSON.
+fn announced(output: &str) -> Option<(String, String)> {
+    let told = output.lines().filter(|line| line.starts_with('{') && line.ends_with('}'));
+    let told = told.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    if let Some(ready) = told.into_iter().find(|line| line["message"] == "ready") {
+        let url = |name: &str| ready[name].as_str().map(str::to_owned);
+        return Some((url("companies")?, url("operators")?));
+    }
+    let url = |word: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(word))?;
+        line.split_whitespace().next().map(str::to_owned)
+    };
+    output.contains("data:").then_some((url("companies: ")?, url("operators: ")?))
 }
 
 /// Sends a call. A connection that breaks is status 0.

@@ -29,8 +29,9 @@ fn passwords_that_cannot_be_one_are_refused_and_match_nothing() {
     for bad in ["", "\0", nul.as_str(), long.as_str(), wide.as_str(), huge.as_str()] {
         let new = json!({ "country": "NG", "email": "new@example.com", "password": bad });
         problem(&shop.call("POST", "/v1/users", new), 422, "password_refused");
-        for current in [Value::Null, json!(MARK)] {
-            let body = json!({ "password": bad, "current_password": current });
+        for body in
+            [json!({ "password": bad }), json!({ "password": bad, "current_password": MARK })]
+        {
             let answer = shop.call("PUT", &password_path(&user), body);
             problem(&answer, 422, "password_refused");
         }

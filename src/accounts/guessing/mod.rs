@@ -1,15 +1,15 @@
 //! Guessing: how often passwords may be tried, by account and by where the attempts come from.
 //!
 //! ```text
-//! begin(who is asked for) --> ticket --> of_account(whose it is) --> end(right, wrong, undone)
-//!        |                                    |
-//!        +------------ Refused { kind, retry_after } <--+
+//! begin(who is asked for) --> ticket --> try_account(whose it may be).. --> end(right, wrong..)
+//!        |                                       |
+//!        +--------- Refused { hindrance, retry_after } <--+
 //! ```
 //!
 //! | count | of failures | leads to |
 //! |---|---|---|
 //! | way | for one identity or id as it was asked for | delays that grow, then a pause |
-//! | known client | the same, of one (company, network) that got in lately | the same |
+//! | known client | for a user, from a (company, network) that lately got in there | the same |
 //! | account | for a user by whatever way | a pause, at the greatest number in a row |
 //! | client | from one (company, network) at whatever account | a rate |
 //!
@@ -17,6 +17,9 @@
 //! fill: so the owner gets in while somebody elsewhere is kept waiting. Everybody else shares the
 //! way's count. That is looked at before anybody knows whether the identity exists, so it tells
 //! nothing about that.
+//!
+//! One way may lead to several accounts. A client that is known at one of them is nobody at the
+//! others: there it shares the way's count, and its getting in at its own resets nothing of theirs.
 //!
 //! Time comes in; there is no clock here. Nothing is kept on disk: a start begins anew.
 
@@ -113,14 +116,15 @@ impl Guess {
 #[must_use]
 pub struct Ticket {
     guess: Guess,
-    known: bool,
-    account: Option<UserId>,
+    shared: bool,
+    /// The accounts it was tried at, and whether as a known client.
+    tried: Vec<(UserId, bool)>,
 }
 
 impl Ticket {
-    /// Whether it is of a client that got in lately.
-    pub const fn is_of_known_client(&self) -> bool {
-        self.known
+    /// Whether it counts with everybody else's, and not as a known client's alone.
+    pub const fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 
@@ -128,7 +132,12 @@ impl Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The password was right.
-    Right,
+    Right {
+        /// Whose it was.
+        user: UserId,
+        /// Whether the way leads to nobody else.
+        sole: bool,
+    },
     /// It was not, or there is nobody who could have one.
     Wrong,
     /// It was not looked at.
@@ -153,7 +162,7 @@ pub struct Refused {
     pub retry_after: Duration,
 }
 
-/// A client that got in.
+/// A client that got in by a way, or at an account. Only the latter has failures.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     count: Count,
@@ -190,7 +199,7 @@ pub struct Guessing {
     ways: Table<Way, Count>,
     accounts: Table<UserId, Count>,
     clients: Table<(CompanyId, Network), Taken>,
-    /// By a keyed hash of way, company and network: there are many.
+    /// By keyed hashes of company and network with the way, and with the user: there are many.
     known: Table<u64, Known>,
     hasher: RandomState,
     refused_account: u64,
@@ -214,19 +223,24 @@ impl Guessing {
 
     /// An attempt begins, before it is known whether there is anybody of that name.
     pub fn begin(&mut self, now: Duration, guess: Guess) -> Result<Ticket, Refused> {
-        let ticket = |known| Ticket { guess, known, account: None };
-        let schedule = self.rules.schedule;
-        let client = self.client_key(&guess);
-        if let Some(known) = self.known.get_mut(&client).filter(|known| known.until > now) {
-            let wait = known.count.wait(now, &schedule, KNOWN_FAILURES_MAX);
-            if wait.is_none() {
-                known.count.begin();
-            }
-            return wait.map_or(Ok(ticket(true)), |wait| Err(self.refuse_account(wait)));
+        let mut ticket = Ticket { guess, shared: false, tried: Vec::new() };
+        // Where this client got in by this way it has yet to be seen at which account.
+        if !self.is_known(now, self.way_key(&guess)) {
+            self.share(now, &mut ticket)?;
         }
-        let limit = self.rules.shared_max();
+        Ok(ticket)
+    }
+
+    /// Has an attempt count with everybody else's: where there is nobody of that name, or nobody
+    /// whose known client it is.
+    pub fn share(&mut self, now: Duration, ticket: &mut Ticket) -> Result<(), Refused> {
+        if ticket.shared {
+            return Ok(());
+        }
+        let (limit, guess) = (self.rules.shared_max(), &ticket.guess);
         let count = self.ways.get(&guess.way);
-        if let Some(wait) = count.and_then(|count| count.wait(now, &schedule, limit)) {
+        let wait = count.and_then(|count| count.wait(now, &self.rules.schedule, limit));
+        if let Some(wait) = wait {
             return Err(self.refuse_account(wait));
         }
         if let Some(network) = guess.network {
@@ -238,61 +252,95 @@ impl Guessing {
             }
         }
         self.ways.update(now, guess.way, Count::begin);
-        Ok(ticket(false))
+        ticket.shared = true;
+        Ok(())
     }
 
-    /// Whose account it is, once that is known. Where this is refused the ticket is to be ended as
-    /// undone.
-    pub fn of_account(
+    /// The attempt is made at an account. Where that is refused it may go on to another one.
+    pub fn try_account(
         &mut self,
         now: Duration,
         ticket: &mut Ticket,
         user: UserId,
     ) -> Result<(), Refused> {
-        let limit = if ticket.known { self.rules.failures_max } else { self.rules.shared_max() };
+        let key = self.account_key(&ticket.guess, user);
+        let known = self.is_known(now, key);
+        let limit = if known { self.rules.failures_max } else { self.rules.shared_max() };
+        if known {
+            let wait = self
+                .known
+                .get(&key)
+                .and_then(|it| it.count.wait(now, &self.rules.schedule, KNOWN_FAILURES_MAX));
+            if let Some(wait) = wait {
+                return Err(self.refuse_account(wait));
+            }
+        } else {
+            self.share(now, ticket)?;
+        }
         let count = self.accounts.get(&user);
         if let Some(wait) = count.and_then(|count| count.stopped(now, limit)) {
             return Err(self.refuse_account(wait));
         }
+        if known {
+            self.known.update(now, key, |it| it.count.begin());
+        }
         self.accounts.update(now, user, Count::begin);
-        ticket.account = Some(user);
+        ticket.tried.push((user, known));
         Ok(())
     }
 
     /// An attempt ended.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up")]
     pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended) {
-        let schedule = self.rules.schedule;
-        let change = |count: &mut Count| match ended {
-            Ended::Right => count.succeed(),
-            Ended::Wrong => count.fail(now, &schedule),
-            Ended::Undone => count.undo(),
-        };
-        if let Some(user) = ticket.account {
-            self.accounts.update(now, user, change);
-        }
-        let guess = &ticket.guess;
-        let client = self.client_key(guess);
-        if ticket.known {
-            let count = self.known.update(now, client, |known| {
-                change(&mut known.count);
-                known.count
-            });
-            if count.failures(now) >= KNOWN_FAILURES_MAX {
-                // It goes on as everybody else does, and as if it had never been known: nobody
-                // learns from its delays that somebody got in.
-                self.known.remove(&client);
-                self.ways.update(now, guess.way, |shared| shared.absorb(now, &count));
+        let (guess, schedule) = (&ticket.guess, self.rules.schedule);
+        for (user, known) in &ticket.tried {
+            let change = |count: &mut Count| match ended {
+                Ended::Right { user: whose, .. } if whose == *user => count.succeed(),
+                // Whoever has a password of their own was not guessing at those before them.
+                Ended::Right { .. } | Ended::Undone => count.undo(),
+                Ended::Wrong => count.fail(now, &schedule),
+            };
+            self.accounts.update(now, *user, change);
+            if *known {
+                self.end_known(now, guess, *user, change);
             }
-        } else {
-            self.ways.update(now, guess.way, change);
+        }
+        if ticket.shared {
+            self.ways.update(now, guess.way, |count| match ended {
+                Ended::Right { sole: true, .. } => count.succeed(),
+                // It was one of several: what failed may have been meant for another.
+                Ended::Right { .. } | Ended::Undone => count.undo(),
+                Ended::Wrong => count.fail(now, &schedule),
+            });
             if let (Some(network), true) = (guess.network, ended != Ended::Wrong) {
                 let (key, rate) = ((guess.company, network), self.rules.client);
                 self.clients.update(now, key, |taken| taken.give_back(&rate));
             }
         }
-        if ended == Ended::Right {
-            self.known.update(now, client, |known| known.until = now.saturating_add(KNOWN_FOR));
+        if let Ended::Right { user, .. } = ended {
+            for key in [self.way_key(guess), self.account_key(guess, user)] {
+                self.known.update(now, key, |it| it.until = now.saturating_add(KNOWN_FOR));
+            }
+        }
+    }
+
+    fn end_known(
+        &mut self,
+        now: Duration,
+        guess: &Guess,
+        user: UserId,
+        change: impl FnOnce(&mut Count),
+    ) {
+        let key = self.account_key(guess, user);
+        let count = self.known.update(now, key, |known| {
+            change(&mut known.count);
+            known.count
+        });
+        if count.failures(now) >= KNOWN_FAILURES_MAX {
+            // It goes on as everybody else does, and as if it had never been known: nobody learns
+            // from its delays that somebody got in.
+            self.known.remove(&key);
+            self.ways.update(now, guess.way, |shared| shared.absorb(now, &count));
         }
     }
 
@@ -320,8 +368,16 @@ impl Guessing {
         }
     }
 
-    fn client_key(&self, guess: &Guess) -> u64 {
+    fn is_known(&self, now: Duration, key: u64) -> bool {
+        self.known.get(&key).is_some_and(|known| known.until > now)
+    }
+
+    fn way_key(&self, guess: &Guess) -> u64 {
         self.hasher.hash_one((guess.way, guess.company, guess.network))
+    }
+
+    fn account_key(&self, guess: &Guess, user: UserId) -> u64 {
+        self.hasher.hash_one((user, guess.company, guess.network))
     }
 
     const fn refuse_account(&mut self, retry_after: Duration) -> Refused {

@@ -71,6 +71,7 @@ pub(super) async fn company(accounts: &Accounts, sample: &Sample) -> anyhow::Res
         scopes,
         policies: Policies::DEFAULT,
         cause: accounts.cause(company, key.id, "demo"),
+        idempotency: None,
     };
     Ok(Company { id: sample.id, key, caller })
 }

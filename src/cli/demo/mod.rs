@@ -30,7 +30,11 @@ use super::{logging, out, serve};
 /// Show what JCAS does, on sample customers of three companies.
 #[derive(Debug, Args)]
 #[command(after_help = "Its data folder is ./jcas-demo; JCAS__DEMO__DATA_DIR names another.
-It listens where `jcas serve` would: JCAS__HTTP__LISTEN=127.0.0.1:9000 changes that.")]
+It listens where `jcas serve` would.
+
+Examples:
+  jcas demo
+  JCAS__HTTP__LISTEN=127.0.0.1:9000 jcas demo --once")]
 pub struct DemoArgs {
     /// End after the calls are printed instead of serving.
     #[arg(long)]
