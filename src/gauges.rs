@@ -42,6 +42,7 @@ impl Gauges {
             self.look_at_log();
             self.look_at_pool();
             self.look_at_certificate();
+            self.look_at_limits();
             if let Err(error) = self.look_at_actors().await {
                 tracing::debug!(%error, "not every actor could be looked at");
             }
@@ -77,6 +78,20 @@ impl Gauges {
         let left = i32::try_from(left).unwrap_or_default();
         gauge!("jcas_tls_certificate_expires_seconds").set(f64::from(left));
         gauge!("jcas_tls_files_refused").set(if tls.refused.is_some() { 1.0 } else { 0.0 });
+    }
+
+    fn look_at_limits(&self) {
+        let guesses = self.accounts.guesses();
+        gauge!("jcas_guessing_counts", "of" => "way").set(float(guesses.ways));
+        gauge!("jcas_guessing_counts", "of" => "account").set(float(guesses.accounts));
+        gauge!("jcas_guessing_counts", "of" => "client").set(float(guesses.clients));
+        gauge!("jcas_guessing_counts", "of" => "known_client").set(float(guesses.known_clients));
+        let (account, client) = (guesses.refused_account, guesses.refused_client);
+        gauge!("jcas_attempts_refused", "for" => "account").set(float(account));
+        gauge!("jcas_attempts_refused", "for" => "client").set(float(client));
+        for (limit, refused) in self.accounts.limited() {
+            gauge!("jcas_calls_limited", "limit" => limit.as_str()).set(float(refused));
+        }
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {

@@ -57,6 +57,10 @@ impl Node {
         command.env("NO_COLOR", "1").env("JCAS__NODE__DATA_DIR", data);
         command.env("JCAS__HTTP__LISTEN", "127.0.0.1:0");
         command.env("JCAS__HTTP__OPERATOR_LISTEN", "127.0.0.1:0");
+        // What is measured is the program, not how much of it one key may use.
+        for limit in ["CALLS_PER_SECOND", "CALLS_BURST", "CLAIMS_PER_SECOND", "CLAIMS_BURST"] {
+            command.env(format!("JCAS__LIMITS__{limit}"), "1000000");
+        }
         command.envs(settings.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(written);
         let mut child = command.spawn().context("cannot start jcas")?;

@@ -14,7 +14,9 @@ use crate::events::policy::{Policy, Scope};
 
 use super::caller::Caller;
 use super::error::AccountError;
+use super::guessing::Way;
 use super::legacy::GivenHash;
+use super::limits::Limit;
 use super::register::{read_fields, with_rivals};
 use super::{Accounts, Loaded};
 
@@ -48,7 +50,7 @@ impl Accounts {
         secret::check_new(&password)?;
         let loaded = self.load(user).await?;
         let proof = match current {
-            Some(current) => Some(self.prove_in_time(caller, &loaded, current).await?),
+            Some(current) => Some(self.prove_current(caller, &loaded, current).await?),
             None => None,
         };
         if proof.is_none() {
@@ -62,23 +64,27 @@ impl Accounts {
             Err(AccountError::Rejected(Rejection::ProofOutdated)) => {
                 Err(AccountError::InvalidCredentials)
             }
-            answered => Ok(answered?.1),
+            answered => {
+                let seen = answered?.1;
+                self.forgive(&loaded);
+                Ok(seen)
+            }
         }
     }
 
-    /// Verifies the current password. A wrong one is answered as a failed login is.
-    async fn prove_in_time(
+    /// Verifies the current password. A wrong one is counted and answered as a failed login is.
+    async fn prove_current(
         &self,
         caller: &Caller,
         loaded: &Loaded,
         current: Password,
     ) -> Result<Proof, AccountError> {
-        let started = self.parts.clock.monotonic();
-        let proved = self.prove(caller, loaded, current).await;
-        if matches!(proved, Err(AccountError::InvalidCredentials)) {
-            self.wait_for_tick(started).await;
-        }
-        proved
+        let mut attempt = self.attempt(caller, Way::User(loaded.requested), None)?;
+        let proved = match attempt.may_try(loaded) {
+            Ok(()) => self.prove(caller, loaded, current, &mut attempt).await,
+            Err(refused) => Err(refused),
+        };
+        attempt.end(proved).await
     }
 
     /// Adds a company's hash of the user's password.
@@ -112,6 +118,7 @@ impl Accounts {
         if let Some(country) = country {
             caller.require_country(country)?;
         }
+        self.take(caller.key, Limit::Claims)?;
         let accounts = Arc::clone(self);
         // As with a registration, a caller that hangs up does not free the identity too early.
         let running = super::by_itself(async move {
@@ -125,13 +132,15 @@ impl Accounts {
             let Some(command) = command.next_back() else { return Err(AccountError::UserNotFound) };
             let answered = accounts.ask(&caller, &loaded, None, command).await;
             drop(held);
-            match answered {
+            let answered = match answered {
                 Err(AccountError::Rejected(Rejection::IdentityTaken { by })) => {
                     let user = accounts.told(&caller, by).await;
                     Err(AccountError::IdentityTaken { user })
                 }
-                answered => Ok(answered?.1),
-            }
+                answered => answered.map(|(_, seen)| seen),
+            };
+            accounts.claimed(&caller, &answered);
+            answered
         });
         running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
     }

@@ -83,7 +83,8 @@ impl Accounts {
         let candidates = candidates.collect();
         let share = caller.map_or(Share::new(0), Caller::share);
         let job = Job::Probe { password, candidates, budget: BUDGET };
-        let Outcome::Probed { matched, complete } = self.compute_for(share, job).await? else {
+        let Outcome::Probed { matched, complete } = self.compute_for(share, job).await?.outcome
+        else {
             return Err(AccountError::HashFailed);
         };
         let found = suspects.into_iter().enumerate().filter(|(index, _)| matched.contains(index));

@@ -9,6 +9,7 @@ use crate::events::command::Rejection;
 use crate::events::ids::{Country, UserId};
 use crate::events::policy::Scope;
 
+use super::limits::Exceeded;
 use super::vault::KeyFailure;
 
 /// A field of a request that is wrong.
@@ -62,6 +63,15 @@ pub enum AccountError {
     /// Unknown user or wrong password: nobody is told which.
     #[error("no user has this identity and password")]
     InvalidCredentials,
+    /// Passwords were guessed too often, whoever it was.
+    #[error("too many attempts failed; this one was not looked at")]
+    TooManyAttempts {
+        /// When the next may be made.
+        retry_after: Duration,
+    },
+    /// The API key did something too often.
+    #[error("the API key is over its limit \"{}\"", .0.limit.as_str())]
+    RateLimited(Exceeded),
     /// The password is right and the user shut out.
     #[error("the user is disabled")]
     UserDisabled,

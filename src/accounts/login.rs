@@ -1,7 +1,7 @@
 //! Logging a user in: the path that matters.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -17,8 +17,10 @@ use crate::events::policy::{Policy, Scope};
 use crate::events::stamp::EventRef;
 use crate::events::state::Credential;
 
+use super::attempt::Attempt;
 use super::caller::Caller;
 use super::error::AccountError;
+use super::guessing::Way;
 use super::vault::{KeyFailure, Place};
 use super::view::UserView;
 use super::{Accounts, Loaded};
@@ -43,6 +45,8 @@ pub struct Login {
     pub password: Password,
     /// The revision whose profile the company has.
     pub known: Option<Seen>,
+    /// Where the company's customer calls it from.
+    pub client: Option<IpAddr>,
 }
 
 /// What a login answers.
@@ -74,8 +78,8 @@ struct Opened {
 }
 
 impl Accounts {
-    /// Logs a user in. A failure is answered on the next tick of a fixed quantum, so that the work
-    /// done for it does not show.
+    /// Logs a user in. A failure is answered on a tick of a fixed quantum, so that the work done
+    /// for it does not show. It goes on by itself, so a caller that hangs up is counted as well.
     pub async fn login(
         self: &Arc<Self>,
         caller: Caller,
@@ -83,40 +87,37 @@ impl Accounts {
     ) -> Result<LoginView, AccountError> {
         caller.require(Scope::Login)?;
         caller.require_country(login.country)?;
-        let started = self.parts.clock.monotonic();
+        let way = self.way(&login)?;
         let accounts = Arc::clone(self);
-        let running = super::by_itself(async move { accounts.do_login(&caller, login).await });
-        let answered = running.await;
-        let answered =
-            answered.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten();
-        if matches!(answered, Err(AccountError::InvalidCredentials)) {
-            self.wait_for_tick(started).await;
-        }
-        answered
+        let running = super::by_itself(async move {
+            let mut attempt = accounts.attempt(&caller, way, login.client)?;
+            let answered = accounts.do_login(&caller, way, login, &mut attempt).await;
+            attempt.end(answered).await
+        });
+        running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady)).flatten()
     }
 
-    /// Waits for the next tick since a call began.
-    pub(super) async fn wait_for_tick(&self, started: Duration) {
-        let quantum = self.parts.settings.failure_quantum.as_millis().max(1);
-        let elapsed = self.parts.clock.monotonic().saturating_sub(started).as_millis();
-        let rest = quantum - elapsed % quantum;
-        tokio::time::sleep(Duration::from_millis(u64::try_from(rest).unwrap_or_default())).await;
-    }
-
-    async fn do_login(&self, caller: &Caller, login: Login) -> Result<LoginView, AccountError> {
-        let own = Slot { company: caller.company, country: login.country };
-        let mut found = Err(AccountError::InvalidCredentials);
-        let users = self.whom(caller, &login).await?;
-        // A login has one budget, however many users its identity may mean.
-        let budget = self.parts.settings.verify_budget;
-        let budget = budget.shared_by(u32::try_from(users.len()).unwrap_or(u32::MAX));
-        for user in users {
-            let password = login.password.clone();
-            found = self.try_account(caller, user, password, (own, budget)).await;
-            if !matches!(found, Err(AccountError::InvalidCredentials)) {
-                break;
+    /// How a login names its user: what attempts are counted by.
+    fn way(&self, login: &Login) -> Result<Way, AccountError> {
+        match &login.who {
+            Who::User(user) => Ok(Way::User(*user)),
+            Who::Identity(kind, typed) => {
+                let identity = self.reader().read(*kind, typed, Some(login.country))?;
+                Ok(Way::Identity(identity.index))
             }
         }
+    }
+
+    async fn do_login(
+        &self,
+        caller: &Caller,
+        way: Way,
+        login: Login,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<LoginView, AccountError> {
+        let own = Slot { company: caller.company, country: login.country };
+        let accounts = attempt.once_each(self.whom(caller, way).await?);
+        let found = self.try_accounts(caller, accounts, (login.password, own), attempt).await;
         let (loaded, matched, upgrade) = found?;
         if !loaded.account().is_active() {
             return Err(AccountError::UserDisabled);
@@ -128,35 +129,58 @@ impl Accounts {
         Ok(LoginView { user: self.view(&loaded, whole).await?, upgraded: changed.upgraded })
     }
 
-    /// The users whose password it may be, in the order they are tried.
-    async fn whom(&self, caller: &Caller, login: &Login) -> Result<Vec<UserId>, AccountError> {
-        match &login.who {
-            Who::User(user) => Ok(vec![*user]),
-            Who::Identity(kind, typed) => {
-                let identity = self.reader().read(*kind, typed, Some(login.country))?;
-                let claimants = self.parts.house.find(identity.index, caller.company).await?;
-                Ok(account::tried(&claimants).into_iter().map(|it| it.user).collect())
+    /// The accounts whose password it may be. Who is not there has none.
+    async fn whom(&self, caller: &Caller, way: Way) -> Result<Vec<Loaded>, AccountError> {
+        let users = match way {
+            Way::User(user) => vec![user],
+            Way::Identity(index) => {
+                let claimants = self.parts.house.find(index, caller.company).await?;
+                account::tried(&claimants).into_iter().map(|it| it.user).collect()
+            }
+        };
+        let mut accounts = Vec::with_capacity(users.len());
+        for user in users {
+            match self.load(user).await {
+                Err(AccountError::UserNotFound | AccountError::UserErased) => {}
+                loaded => accounts.push(loaded?),
             }
         }
+        Ok(accounts)
     }
 
-    /// Tries a password at one account. One that is not there has none.
-    async fn try_account(
+    /// Tries a password at each account that it may be tried at. Where there is none it is tried on
+    /// a decoy, so that a user who is not there waits and works as one does who is.
+    async fn try_accounts(
         &self,
         caller: &Caller,
-        user: UserId,
-        password: Password,
-        (own, budget): (Slot, Budget),
+        accounts: Vec<Loaded>,
+        (password, own): (Password, Slot),
+        attempt: &mut Attempt<'_>,
     ) -> Result<(Loaded, Tried, Option<SecretHash>), AccountError> {
-        let loaded = match self.load(user).await {
-            Err(AccountError::UserNotFound | AccountError::UserErased) => {
-                return Err(AccountError::InvalidCredentials);
+        let budget = self.parts.settings.verify_budget;
+        if accounts.is_empty() {
+            attempt.may_try_nobody()?;
+            self.try_candidates(caller, password, (Vec::new(), budget), attempt).await?;
+            return Err(AccountError::InvalidCredentials);
+        }
+        // A login has one budget, however many users its identity may mean.
+        let budget = budget.shared_by(u32::try_from(accounts.len()).unwrap_or(u32::MAX));
+        // An account that lets nobody try keeps nobody from trying another one of that name.
+        let mut answered = None;
+        for loaded in accounts {
+            if let Err(refused) = attempt.may_try(&loaded) {
+                answered.get_or_insert(Err(refused));
+                continue;
             }
-            loaded => loaded?,
-        };
-        let (matched, upgrade) =
-            self.verify(caller, &loaded, password, (Some(own), budget)).await?;
-        Ok((loaded, matched, upgrade))
+            let how = (Some(own), budget);
+            let tried = self.verify(caller, &loaded, password.clone(), how, attempt).await;
+            let is_wrong = matches!(tried, Err(AccountError::InvalidCredentials));
+            answered = Some(tried.map(|(matched, upgrade)| (loaded, matched, upgrade)));
+            if !is_wrong {
+                break;
+            }
+        }
+        answered.unwrap_or(Err(AccountError::InvalidCredentials))
     }
 
     /// Tries a password against the credentials that count, and makes a new hash of it where the
@@ -167,22 +191,46 @@ impl Accounts {
         loaded: &Loaded,
         password: Password,
         (own, budget): (Option<Slot>, Budget),
+        attempt: &mut Attempt<'_>,
     ) -> Result<(Tried, Option<SecretHash>), AccountError> {
+        let Opened { tried, candidates, closed } = self.open_candidates(loaded, own).await?;
+        let what = (candidates, budget);
+        let (index, upgrade) = match self.try_candidates(caller, password, what, attempt).await {
+            // What could not be tried may have been the right one.
+            Err(AccountError::InvalidCredentials) => {
+                return Err(closed.unwrap_or(AccountError::InvalidCredentials));
+            }
+            matched => matched?,
+        };
+        let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
+        attempt.matched(loaded);
+        Ok((matched, upgrade))
+    }
+
+    /// Tries a password on the pool; on a decoy where there is nothing to try.
+    async fn try_candidates(
+        &self,
+        caller: &Caller,
+        password: Password,
+        (mut candidates, budget): (Vec<Candidate>, Budget),
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(usize, Option<SecretHash>), AccountError> {
         // U+0000 ends a password for some schemes: with it, other passwords would do as well.
         if password.expose().contains('\0') {
             return Err(AccountError::InvalidCredentials);
         }
-        let Opened { tried, candidates, closed } = self.open_candidates(loaded, own).await?;
         let cost = self.parts.settings.cost;
+        if candidates.is_empty() {
+            let decoy = SecretHash::decoy(cost).map_err(|_| AccountError::HashFailed)?;
+            candidates.push(Candidate { tag: 0, hash: CandidateHash::Secret(decoy) });
+        }
         let job = Job::VerifyThenHash { password, candidates, budget, cost };
-        match self.compute(caller, job).await? {
-            Outcome::Matched { index, upgrade, .. } => {
-                let matched = tried.into_iter().nth(index).ok_or(AccountError::HashFailed)?;
-                Ok((matched, upgrade))
-            }
-            // What could not be tried may have been the right one.
+        let computed = self.compute(caller, job).await?;
+        attempt.computed(&computed);
+        match computed.outcome {
+            Outcome::Matched { index, upgrade, .. } => Ok((index, upgrade)),
             Outcome::Mismatched | Outcome::BudgetExhausted { .. } => {
-                Err(closed.unwrap_or(AccountError::InvalidCredentials))
+                Err(AccountError::InvalidCredentials)
             }
             Outcome::Hashed(_)
             | Outcome::Probed { .. }
@@ -307,9 +355,10 @@ impl Accounts {
         caller: &Caller,
         loaded: &Loaded,
         password: Password,
+        attempt: &mut Attempt<'_>,
     ) -> Result<command::Proof, AccountError> {
         let budget = self.parts.settings.verify_budget;
-        let (matched, _) = self.verify(caller, loaded, password, (None, budget)).await?;
+        let (matched, _) = self.verify(caller, loaded, password, (None, budget), attempt).await?;
         Ok(command::Proof { user: matched.user, mark: matched.mark })
     }
 }

@@ -7,6 +7,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `caller` | who asks, and what of the request is kept |
+//! | `guessing` `limits` `bounded` | how often passwords may be tried, and calls made |
+//! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
 //! | `given` | members of requests that may be left out |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
@@ -20,15 +22,20 @@
 //!
 //! This room must never know HTTP, files or sled.
 
+mod attempt;
+mod bounded;
 pub mod caller;
 pub mod change;
 pub mod company;
 pub mod doctor;
 pub mod error;
 pub mod given;
+pub mod guessing;
 pub mod history;
 pub mod identity;
 pub mod legacy;
+mod limited;
+pub mod limits;
 pub mod login;
 pub mod register;
 pub mod repeat;
@@ -37,7 +44,7 @@ pub mod vault;
 pub mod view;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -49,7 +56,7 @@ use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::IndexKey;
 use crate::crypto::normalise::Renumbering;
-use crate::crypto::pool::{HashPool, Job, Outcome, Priority, Share};
+use crate::crypto::pool::{Computed, HashPool, Job, Outcome, Priority, Share};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
@@ -63,6 +70,8 @@ pub use crate::crypto::secret::Password;
 
 use self::caller::Caller;
 use self::error::AccountError;
+use self::guessing::Guessing;
+use self::limits::Limits;
 use self::vault::{Place, UserKeys, Vault};
 
 /// Most users of one account that are looked at: a bound on what a chain of links can cost.
@@ -97,8 +106,12 @@ pub struct Settings {
     pub verify_budget: crate::crypto::pool::Budget,
     /// How much of imported hashes is admitted.
     pub limits: crate::crypto::legacy::Limits,
-    /// Failed logins are answered at the next multiple of this time.
+    /// Failed logins are answered at a multiple of this time.
     pub failure_quantum: Duration,
+    /// How often passwords may be tried.
+    pub guessing: guessing::Rules,
+    /// How often an API key may do what.
+    pub rates: limits::Rates,
     /// Prefixes of phone numbers that countries changed.
     pub renumberings: Vec<Renumbering>,
 }
@@ -111,6 +124,8 @@ pub struct Accounts {
     token_keys: quick_cache::sync::Cache<ApiKeyId, Arc<signing::TokenKey>>,
     /// Held by the one diagnosis that runs.
     diagnosing: tokio::sync::Semaphore,
+    guessing: Mutex<Guessing>,
+    limits: Mutex<Limits>,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -154,11 +169,15 @@ where
 impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
+        let guessing = Mutex::new(Guessing::new(parts.settings.guessing));
+        let limits = Mutex::new(Limits::new(parts.settings.rates));
         Self {
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),
             diagnosing: tokio::sync::Semaphore::new(1),
+            guessing,
+            limits,
         }
     }
 
@@ -222,7 +241,7 @@ impl Accounts {
     /// Hashes a new password on the pool.
     async fn hash(&self, caller: &Caller, password: Password) -> Result<SecretHash, AccountError> {
         let cost = self.parts.settings.cost;
-        match self.compute(caller, Job::Hash { password, cost }).await? {
+        match self.compute(caller, Job::Hash { password, cost }).await?.outcome {
             Outcome::Hashed(hash) => Ok(hash),
             Outcome::Refused(refused) => Err(AccountError::PasswordRefused(refused)),
             _ => Err(AccountError::HashFailed),
@@ -230,11 +249,11 @@ impl Accounts {
     }
 
     /// Runs one job on the pool, in the company's part of it.
-    async fn compute(&self, caller: &Caller, job: Job) -> Result<Outcome, AccountError> {
+    async fn compute(&self, caller: &Caller, job: Job) -> Result<Computed, AccountError> {
         self.compute_for(caller.share(), job).await
     }
 
-    async fn compute_for(&self, share: Share, job: Job) -> Result<Outcome, AccountError> {
+    async fn compute_for(&self, share: Share, job: Job) -> Result<Computed, AccountError> {
         let running = self
             .parts
             .pool

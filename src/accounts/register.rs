@@ -19,6 +19,7 @@ use super::caller::Caller;
 use super::error::{AccountError, FieldError};
 use super::identity::Identity;
 use super::legacy::GivenHash;
+use super::limits::Limit;
 use super::repeat::Once;
 use super::vault::{KeyFailure, Place, UserKeys};
 use super::view::UserView;
@@ -75,7 +76,12 @@ impl Accounts {
         match self.once(caller).await? {
             Once::Repeated(loaded) => self.view(&loaded, true).await,
             // Held until the answer is known: whoever repeats the call finds what it recorded.
-            Once::First(_held) => self.do_register(caller, registration).await,
+            Once::First(_held) => {
+                self.take(caller.key, Limit::Claims)?;
+                let registered = self.do_register(caller, registration).await;
+                self.claimed(caller, &registered);
+                registered
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use crate::events::stamp::Revision;
 
 use super::caller::Caller;
 use super::error::AccountError;
-use super::identity::Reader;
+use super::identity::{Identity, Reader};
+use super::limits::Limit;
 use super::vault::{KeyFailure, Place};
 use super::{Accounts, Loaded};
 
@@ -116,6 +117,15 @@ impl Accounts {
         let Ok([identity]) = <[_; 1]>::try_from(identities) else {
             return Err(AccountError::field("email", "one_of", "give either email or phone"));
         };
+        // Taken before it is known whether it counts: once there are none left nobody is looked
+        // up, since refusing only those who are not there would say who is.
+        self.take(caller.key, Limit::Misses)?;
+        let found = self.find(caller, &identity).await;
+        self.looked_up(caller, &found);
+        found
+    }
+
+    async fn find(&self, caller: &Caller, identity: &Identity) -> Result<LookupView, AccountError> {
         let claimants = self.parts.house.find(identity.index, caller.company).await?;
         let meant = account::meant(&claimants).ok_or(AccountError::UserNotFound)?;
         let loaded = self.load(meant.user).await?;

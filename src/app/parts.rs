@@ -6,6 +6,8 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 use tokio::sync::watch;
 
+use crate::accounts::guessing::{Rules, Schedule};
+use crate::accounts::limits::{Rate, Rates};
 use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
@@ -17,6 +19,8 @@ use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
 use crate::clock::{Clock, OsEntropy, random};
 use crate::config::Config;
+use crate::config::guessing::GuessingConfig;
+use crate::config::limits::LimitsConfig;
 use crate::crypto::blind::IndexKey;
 use crate::crypto::legacy::Limits;
 use crate::crypto::pool::{Budget, HashPool, PoolConfig};
@@ -136,6 +140,8 @@ pub(super) fn make_accounts(
         ),
         failure_quantum: Duration::from_millis(config.hash.failure_quantum_ms),
         renumberings: renumberings.iter().map(|it| (it.from.clone(), it.to.clone())).collect(),
+        guessing: guessing_rules(&config.guessing),
+        rates: rates(&config.limits),
     };
     Ok(Accounts::new(AccountsParts {
         house: house.clone(),
@@ -160,6 +166,38 @@ pub(super) fn used_tokens(
     let start = Start { now, boot: boot_id(), first_life, max };
     let opened = UsedTokens::open(Arc::new(Disk), deployment.folder().join(TOKENS_FOLDER), start);
     opened.map_err(AppError::system("open the folder of used tokens"))
+}
+
+fn guessing_rules(config: &GuessingConfig) -> Rules {
+    let schedule = Schedule {
+        free: config.free_failures,
+        first_delay: Duration::from_millis(config.first_delay_ms),
+        longest_delay: Duration::from_secs(config.longest_delay_s),
+        at_once: config.attempts_at_once,
+        pause: Duration::from_secs(config.pause_s),
+    };
+    let (count, burst) = (config.client_failures_per_minute, config.client_failures_burst);
+    Rules {
+        schedule,
+        failures_max: config.failures_max,
+        client: Rate::new(count, Duration::from_mins(1), burst),
+        tracked: config.tracked,
+        known_clients: config.known_clients,
+    }
+}
+
+fn rates(config: &LimitsConfig) -> Rates {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
+    Rates {
+        calls: Rate::new(config.calls_per_second, second, config.calls_burst),
+        misses: Rate::new(config.misses_per_minute, minute, config.misses_burst),
+        claims: Rate::new(config.claims_per_second, second, config.claims_burst),
+        failed_logins: Rate::new(
+            config.failed_logins_per_second,
+            second,
+            config.failed_logins_burst,
+        ),
+    }
 }
 
 pub(super) fn index_key(deployment: &Deployment) -> IndexKey {

@@ -101,7 +101,7 @@ fn the_defaults_are_sound() {
     assert_eq!(config.node.data_dir, PathBuf::from("jcas-data"));
     assert_eq!((config.log.warn_percent, config.log.stop_percent), (80, 95));
     assert_eq!(config.state.cache_mib, 64);
-    assert_eq!((config.hash.bcrypt_cost, config.hash.failure_quantum_ms), (10, 250));
+    assert_eq!((config.hash.bcrypt_cost, config.hash.failure_quantum_ms), (10, 500));
     assert_eq!(config.keys.kms, KmsKind::Local);
     assert_eq!((config.logging.format, config.logging.level), (LogFormat::Text, LogLevel::Info));
 }

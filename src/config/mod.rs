@@ -17,9 +17,11 @@
 pub mod actors;
 pub mod demo;
 pub mod fault;
+pub mod guessing;
 pub mod hash;
 pub mod http;
 pub mod keys;
+pub mod limits;
 pub mod log;
 pub mod logging;
 pub mod metrics;
@@ -39,10 +41,12 @@ use serde::Deserialize;
 use self::actors::ActorsConfig;
 use self::demo::DemoConfig;
 use self::fault::{ConfigFaults, Review};
+use self::guessing::GuessingConfig;
 use self::hash::HashConfig;
 use self::http::HttpConfig;
 use self::keys::KeysConfig;
 use self::layers::Layers;
+use self::limits::LimitsConfig;
 use self::log::LogConfig;
 use self::logging::LoggingConfig;
 use self::metrics::MetricsConfig;
@@ -75,6 +79,10 @@ pub struct Config {
     pub actors: ActorsConfig,
     /// Password hashing.
     pub hash: HashConfig,
+    /// How often passwords may be tried.
+    pub guessing: GuessingConfig,
+    /// How often an API key may do what.
+    pub limits: LimitsConfig,
     /// Keys and who keeps them.
     pub keys: KeysConfig,
     /// Phone numbers.
@@ -130,14 +138,29 @@ impl Config {
 
     fn review(&self, review: &mut Review<'_>) {
         // Taken apart, so that a new section cannot be forgotten here.
-        let Self { node, http, log, state, actors, hash, keys, phone, metrics, demo, logging: _ } =
-            self;
+        let Self {
+            node,
+            http,
+            log,
+            state,
+            actors,
+            hash,
+            guessing,
+            limits,
+            keys,
+            phone,
+            metrics,
+            demo,
+            logging: _,
+        } = self;
         node.validate(review);
         http.validate(review);
         log.validate(review);
         state.validate(review);
         actors.validate(review);
         hash.validate(review);
+        guessing.validate(review);
+        limits.validate(review);
         keys.validate(review);
         phone.validate(review);
         metrics.validate(review);

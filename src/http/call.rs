@@ -3,9 +3,10 @@
 //! Every call goes through the same steps, in this order, before its handler sees it:
 //!
 //! 1. the API key is recognised (`caller`);
-//! 2. the body is read, bounded (`body`);
-//! 3. the signature is checked (`signed`): where the company must sign, and wherever there is one;
-//! 4. the caller is made: who asks, what it may do, and what is kept of the request.
+//! 2. its limits are looked at (`limits`);
+//! 3. the body is read, bounded (`body`);
+//! 4. the signature is checked (`signed`): where the company must sign, and wherever there is one;
+//! 5. the caller is made: who asks, what it may do, and what is kept of the request.
 //!
 //! So what a caller without a key sends is never read, and a handler is never given a body that
 //! nobody vouches for.
@@ -26,6 +27,7 @@ use super::caller::recognise;
 use super::error::ApiError;
 use super::frame::RequestId;
 use super::idempotency;
+use super::limits;
 use super::signed::{self, Carried};
 
 /// A call without a body, by this company.
@@ -124,6 +126,7 @@ struct Admitted {
 async fn admit(request: &HttpRequest, body: Body) -> Result<Admitted, ApiError> {
     let api = request.app_data::<web::Data<Api>>().ok_or(ApiError::Internal)?;
     let recognised = recognise(request, api)?;
+    limits::admit(request, api, recognised.caller.key)?;
     let carried = match body {
         Body::Json(payload) => Carried::Json(body::bytes(request, payload).await?),
         Body::None => Carried::Nothing,

@@ -1,5 +1,7 @@
 //! The one map from what went wrong to status, code and problem body (RFC 9457).
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
@@ -220,6 +222,12 @@ impl ApiError {
             Self::Account(AccountError::PoolFull { retry_after }) => {
                 Some(retry_after.as_secs().saturating_add(1))
             }
+            Self::Account(AccountError::TooManyAttempts { retry_after }) => {
+                Some(whole_seconds(*retry_after))
+            }
+            Self::Account(AccountError::RateLimited(exceeded)) => {
+                Some(whole_seconds(exceeded.retry_after))
+            }
             Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_)) => {
                 Some(RETRY_AFTER_S)
             }
@@ -240,6 +248,11 @@ const fn token_kind(fault: Fault) -> (StatusCode, &'static str) {
     }
 }
 
+/// A wait in whole seconds, never less than it is.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
     match error {
         AccountError::InvalidFields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields"),
@@ -255,6 +268,10 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         }
         AccountError::PasswordRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "password_refused"),
         AccountError::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
+        AccountError::TooManyAttempts { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
+        }
+        AccountError::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         AccountError::UserDisabled => (StatusCode::FORBIDDEN, "user_disabled"),
         AccountError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
         AccountError::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),

@@ -15,6 +15,7 @@ use crate::events::ids::UserId;
 use super::api::Api;
 use super::error::ApiError;
 use super::flow::Flow;
+use super::limits;
 use super::route::Route;
 use super::trace::trace_id;
 use super::{accept, answer};
@@ -99,8 +100,10 @@ pub async fn frame<B: MessageBody + 'static>(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, seconds) = (response.status(), started.elapsed().as_secs_f64());
+    let request = response.request().clone();
     // What matched no resource is answered by the app itself, which has a route of its own.
-    if let Some(route) = response.request().app_data::<Route>() {
+    if let Some(route) = request.app_data::<Route>() {
+        limits::tell(&request, route.pattern(), response.headers_mut());
         route.count(counted(&method), status, seconds);
         let (route, status) = (route.pattern(), status.as_u16());
         is_about_named(&span, response.request(), route);

@@ -1,5 +1,7 @@
 //! Logging a user in.
 
+use std::net::IpAddr;
+
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
@@ -28,9 +30,8 @@ pub(super) struct LoginBody {
     password: GivenPassword,
     #[serde(default, deserialize_with = "given")]
     known_revision: Option<String>,
-    /// Checked and kept nowhere.
-    #[serde(default, rename = "client_ip", deserialize_with = "given")]
-    _client_ip: Option<std::net::IpAddr>,
+    #[serde(default, deserialize_with = "given")]
+    client_ip: Option<IpAddr>,
 }
 
 /// `POST /v1/login`
@@ -53,6 +54,7 @@ pub(super) async fn login(
         password: Password::from(body.password),
         // A revision that was never given out is one that does not hold.
         known: body.known_revision.and_then(|text| text.parse().ok()),
+        client: body.client_ip,
     };
     let answered = api.accounts.login(caller, login).await;
     if let Ok(view) = &answered {
@@ -62,6 +64,7 @@ pub(super) async fn login(
         Ok(view) if view.upgraded => "upgraded",
         Ok(_) => "ok",
         Err(AccountError::InvalidCredentials) => "refused",
+        Err(AccountError::TooManyAttempts { .. } | AccountError::RateLimited(_)) => "held_back",
         Err(_) => "failed",
     };
     metrics::counter!("jcas_logins_total", "result" => result).increment(1);

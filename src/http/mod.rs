@@ -13,6 +13,7 @@
 //! | `error` | the one map from errors to status and code |
 //! | `frame` `route` | what is around every call: request id, problem bodies, counting |
 //! | `flow` | what a connection is doing, for its time limits |
+//! | `limits` | how often a company may call |
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
@@ -41,6 +42,7 @@ pub mod history;
 pub mod idempotency;
 pub mod identities;
 pub mod jwks;
+mod limits;
 pub mod login;
 pub mod openapi;
 pub mod operator;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bcrypt_lanes::{LANES, Lanes};
 use tokio::sync::oneshot;
 
+use super::Computed;
 use super::course::{Course, Step};
 use super::job::{Failure, Outcome};
 use super::queue::Turn;
@@ -13,7 +14,12 @@ use super::queue::Turn;
 /// A job under way, as far as the executor is concerned.
 pub(super) struct Guest {
     pub(super) turn: Turn,
-    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) reply: oneshot::Sender<Computed>,
+    /// What it takes if nothing matches, as estimated.
+    pub(super) work: u32,
+    /// How long it waited until it was begun, and when that was.
+    pub(super) waited: Duration,
+    pub(super) begun: Instant,
     /// What of the thread's time went into it. What lanes do side by side counts in equal parts.
     pub(super) took: Duration,
 }

@@ -24,8 +24,9 @@ use tokio::sync::oneshot;
 use super::bench::{Bench, Guest};
 use super::course::Step;
 use super::job::{Failure, Job, Outcome};
+use super::lateness::Lateness;
 use super::queue::{Queue, Turn};
-use super::{Overloaded, PoolConfig, PoolSnapshot, Priority, Share};
+use super::{Computed, Overloaded, PoolConfig, PoolSnapshot, Priority, Share};
 
 /// How a job begins: [`super::course::begin`], except in tests that need one to fail or to wait.
 pub(super) type Begin = fn(Job) -> Step;
@@ -39,7 +40,8 @@ pub(super) struct Executor {
 /// A job in the queue, and where its outcome goes.
 struct Waiting {
     job: Job,
-    reply: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<Computed>,
+    since: Instant,
 }
 
 struct Shared {
@@ -58,10 +60,20 @@ struct State {
     /// How many lanes each thread has in use, as it said last. One that is beginning a job, which
     /// may take a while, has none free.
     busy: Vec<usize>,
+    lateness: Lateness,
     done: u64,
     failed: u64,
     skipped: u64,
     rejected: u64,
+}
+
+impl Waiting {
+    fn begin(self, turn: Turn, now: Instant) -> (Guest, Job) {
+        let Self { job, reply, since } = self;
+        let (work, took) = (job.work(), Duration::ZERO);
+        let waited = now.saturating_duration_since(since);
+        (Guest { turn, reply, work, waited, begun: now, took }, job)
+    }
 }
 
 impl Executor {
@@ -89,7 +101,7 @@ impl Executor {
         share: Share,
         priority: Priority,
         job: Job,
-    ) -> Result<oneshot::Receiver<Outcome>, Overloaded> {
+    ) -> Result<oneshot::Receiver<Computed>, Overloaded> {
         let (reply, receiver) = oneshot::channel();
         let estimate = u64::from(job.relative_cost());
         let mut state = self.shared.state();
@@ -97,7 +109,12 @@ impl Executor {
         let pushed = if state.closed {
             Err(state.queue.wait(share, priority))
         } else {
-            state.queue.push(share, priority, estimate, Waiting { job, reply })
+            state.queue.push(
+                share,
+                priority,
+                estimate,
+                Waiting { job, reply, since: Instant::now() },
+            )
         };
         if let Err(retry_after) = pushed {
             state.rejected += 1;
@@ -144,6 +161,7 @@ impl Shared {
             closed: false,
             idle: 0,
             busy: vec![0; config.threads.get()],
+            lateness: Lateness::default(),
             done: 0,
             failed: 0,
             skipped: 0,
@@ -168,9 +186,9 @@ impl Shared {
     fn work(&self, thread: usize) {
         let mut bench = Bench::default();
         loop {
-            while let Some((turn, Waiting { job, reply })) = self.next(thread, bench.busy()) {
-                let mut guest = Guest { turn, reply, took: Duration::ZERO };
+            while let Some((turn, waiting)) = self.next(thread, bench.busy()) {
                 let started = Instant::now();
+                let (mut guest, job) = waiting.begin(turn, started);
                 // A job only reads what it owns, so nothing is left half done for others to see.
                 let step = catch_unwind(AssertUnwindSafe(|| (self.begin)(job)))
                     .unwrap_or(Step::Done(Outcome::Failed(Failure::Panicked)));
@@ -187,9 +205,9 @@ impl Shared {
     }
 
     fn answer(&self, guest: Guest, outcome: Outcome) {
-        self.state().finish(guest.turn, guest.took, &outcome);
+        let lateness = self.state().finish(&guest, &outcome);
         // Whoever asked may have gone away meanwhile.
-        let _ = guest.reply.send(outcome);
+        let _ = guest.reply.send(Computed { outcome, waited: guest.waited, lateness });
     }
 
     /// The next job for a thread that has so many under way. One that has none waits for it; none
@@ -237,10 +255,16 @@ impl State {
         self.queue.waiting() > self.idle && self.busy.iter().all(|other| busy <= *other)
     }
 
-    fn finish(&mut self, turn: Turn, took: Duration, outcome: &Outcome) {
-        self.queue.done(turn, took);
+    /// Settles a job, and says how late those before it were.
+    fn finish(&mut self, guest: &Guest, outcome: &Outcome) -> Duration {
+        let now = Instant::now();
+        let before = self.lateness.at(now);
+        let took = now.saturating_duration_since(guest.begun);
+        self.lateness.learn(now, took, guest.work, outcome);
+        self.queue.done(guest.turn, guest.took);
         self.done += 1;
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
+        before
     }
 }
 

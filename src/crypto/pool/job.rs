@@ -188,6 +188,20 @@ impl fmt::Debug for CandidateHash {
 }
 
 impl Job {
+    /// What it takes if nothing matches, in microseconds on one core of the machine it was measured
+    /// on.
+    pub(super) fn work(&self) -> u32 {
+        match self {
+            Self::Hash { cost, .. } => cost.relative_cost(),
+            Self::Verify { candidates, .. }
+            | Self::Probe { candidates, .. }
+            | Self::VerifyThenHash { candidates, .. } => {
+                let costs = candidates.iter().map(|candidate| candidate.hash.relative_cost());
+                costs.fold(0, u32::saturating_add)
+            }
+        }
+    }
+
     /// What it takes at most, or nearly so, in microseconds on one core of the machine it was
     /// measured on: as though nothing matched before the end, and an upgrade were made where one
     /// may be.

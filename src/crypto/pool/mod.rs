@@ -5,7 +5,7 @@
 //! time after which asking again makes sense.
 //!
 //! ```text
-//! try_submit(Share, Priority, Job) --> queue --> executor: thread 1..n --> Outcome
+//! try_submit(Share, Priority, Job) --> queue --> executor: thread 1..n --> Computed
 //!        |                        (whose turn)                        (a oneshot channel)
 //!        +--> Overloaded { retry_after }
 //! ```
@@ -16,6 +16,7 @@
 //! | `line` `queue` | the scheduler: fair between shares, logins first, bounded |
 //! | `executor` `bench` | the threads, and the jobs each has under way |
 //! | `course` | what is computed next for a job |
+//! | `lateness` | how much later than estimated jobs end just now |
 //!
 //! Jobs are data, not closures, so that a thread runs several bcrypts side by side without a caller
 //! knowing. The pool must never know whose password it holds: it hands back the caller's
@@ -25,6 +26,7 @@ mod bench;
 mod course;
 mod executor;
 mod job;
+mod lateness;
 mod line;
 mod queue;
 
@@ -81,6 +83,17 @@ pub struct Overloaded {
     pub retry_after: Duration,
 }
 
+/// What became of a job, and how the pool did.
+#[derive(Debug)]
+pub struct Computed {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long it waited until it was begun.
+    pub waited: Duration,
+    /// How much longer than estimated jobs took lately. Of those before this one.
+    pub lateness: Duration,
+}
+
 /// What a pool is doing and has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PoolSnapshot {
@@ -128,7 +141,7 @@ impl HashPool {
         share: Share,
         priority: Priority,
         job: Job,
-    ) -> Result<oneshot::Receiver<Outcome>, Overloaded> {
+    ) -> Result<oneshot::Receiver<Computed>, Overloaded> {
         self.executor.submit(share, priority, job)
     }
 

@@ -30,7 +30,7 @@ fn pool(threads: usize, queue: usize) -> HashPool {
 
 impl HashPool {
     /// A login of the first share.
-    fn login(&self, job: Job) -> Result<oneshot::Receiver<Outcome>, Overloaded> {
+    fn login(&self, job: Job) -> Result<oneshot::Receiver<Computed>, Overloaded> {
         self.try_submit(A, Priority::Login, job)
     }
 }
@@ -64,7 +64,7 @@ fn verify(text: &str, hashes: Vec<CandidateHash>, budget: Budget) -> Job {
 }
 
 fn run(job: Job) -> Outcome {
-    pool(1, 2).login(job).unwrap().blocking_recv().unwrap()
+    pool(1, 2).login(job).unwrap().blocking_recv().unwrap().outcome
 }
 
 const AMPLE: Budget = Budget::from_millis(10_000);
@@ -236,7 +236,7 @@ fn a_flood_of_one_share_holds_up_another_by_what_runs_and_background_work_by_all
     assert!(at("b").unwrap() <= 1, "{order:?}");
     assert_eq!(at("bulk 2"), Some(21), "{order:?}");
     for receiver in flood.into_iter().chain([bulk, more, login]) {
-        assert_eq!(receiver.blocking_recv().unwrap(), Outcome::Mismatched);
+        assert_eq!(receiver.blocking_recv().unwrap().outcome, Outcome::Mismatched);
     }
 }
 
@@ -248,8 +248,8 @@ fn what_nobody_waits_for_is_skipped() {
         drop(pool.login(costly()).unwrap());
     }
     let kept = pool.login(cheap()).unwrap();
-    assert_eq!(kept.blocking_recv().unwrap(), Outcome::Mismatched);
-    assert!(matches!(running.blocking_recv().unwrap(), Outcome::Hashed(_)));
+    assert_eq!(kept.blocking_recv().unwrap().outcome, Outcome::Mismatched);
+    assert!(matches!(running.blocking_recv().unwrap().outcome, Outcome::Hashed(_)));
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.skipped, snapshot.done, snapshot.running), (5, 2, 0));
 }
@@ -262,12 +262,14 @@ fn one_thread_has_several_under_way_and_the_cheap_one_does_not_wait_for_the_cost
     let mut costly = pool.login(making(12)).unwrap();
     let cheap: Vec<_> = (0..20).map(|_| pool.login(making(4)).unwrap()).collect();
     for receiver in cheap {
-        let Outcome::Hashed(made) = receiver.blocking_recv().unwrap() else { panic!("no hash") };
+        let Outcome::Hashed(made) = receiver.blocking_recv().unwrap().outcome else {
+            panic!("no hash")
+        };
         assert!(secret::verify(&password("p"), &made));
     }
     // Cost 12 takes 256 times the steps of cost 4, of which there were five rounds.
     assert!(costly.try_recv().is_err(), "the costly one ended first");
-    let Outcome::Hashed(made) = costly.blocking_recv().unwrap() else { panic!("no hash") };
+    let Outcome::Hashed(made) = costly.blocking_recv().unwrap().outcome else { panic!("no hash") };
     assert!(secret::verify(&password("p"), &made));
 }
 
@@ -311,9 +313,9 @@ fn a_panic_is_an_outcome_and_the_thread_goes_on() {
     });
     let pool = HashPool { executor: executor.unwrap() };
     let hostile = Job::Hash { password: password("p"), cost: cost(4) };
-    let outcome = pool.login(hostile).unwrap().blocking_recv().unwrap();
+    let outcome = pool.login(hostile).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Failed(Failure::Panicked));
-    let outcome = pool.login(cheap()).unwrap().blocking_recv().unwrap();
+    let outcome = pool.login(cheap()).unwrap().blocking_recv().unwrap().outcome;
     assert_eq!(outcome, Outcome::Mismatched);
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.done, snapshot.failed, snapshot.running), (2, 1, 0));
@@ -324,7 +326,7 @@ fn many_jobs_on_few_threads_all_end() {
     let pool = pool(2, 512);
     let receivers: Vec<_> = (0..200).map(|_| pool.login(cheap()).unwrap()).collect();
     for receiver in receivers {
-        assert_eq!(receiver.blocking_recv().unwrap(), Outcome::Mismatched);
+        assert_eq!(receiver.blocking_recv().unwrap().outcome, Outcome::Mismatched);
     }
     assert_eq!(pool.snapshot().done, 200);
 }
