@@ -7,6 +7,7 @@ use bcrypt_lanes::{LANES, Lanes};
 use tokio::sync::oneshot;
 
 use super::course::{Course, Step};
+use super::gain;
 use super::job::{Failure, Outcome};
 use super::queue::Turn;
 
@@ -14,7 +15,7 @@ use super::queue::Turn;
 pub(super) struct Guest {
     pub(super) turn: Turn,
     pub(super) reply: oneshot::Sender<Outcome>,
-    /// What of the thread's time went into it. What lanes do side by side counts in equal parts.
+    /// What it would have taken so far with a thread to itself.
     pub(super) took: Duration,
 }
 
@@ -54,7 +55,7 @@ impl Bench {
     /// Takes every bcrypt one step on. A job whose bcrypt is done goes on or ends.
     pub(super) fn step(&mut self, mut ended: impl FnMut(Guest, Outcome)) {
         let started = Instant::now();
-        let beside = u32::try_from(self.busy()).unwrap_or(u32::MAX).max(1);
+        let beside = self.busy();
         let mut done = Vec::new();
         let lanes = &mut self.lanes;
         let step = || lanes.step(|seat, digest| done.push((seat, digest)));
@@ -66,7 +67,7 @@ impl Bench {
             }
             return;
         }
-        let each = started.elapsed() / beside;
+        let each = gain::alone(started.elapsed(), beside);
         for (guest, _) in self.seats.iter_mut().flatten() {
             guest.took += each;
         }

@@ -16,6 +16,7 @@
 //! | `line` `queue` | the scheduler: fair between shares, logins first, bounded |
 //! | `executor` `bench` | the threads, and the jobs each has under way |
 //! | `course` | what is computed next for a job |
+//! | `gain` | what several lanes gain |
 //!
 //! Jobs are data, not closures, so that a thread runs several bcrypts side by side without a caller
 //! knowing. The pool must never know whose password it holds: it hands back the caller's
@@ -24,6 +25,7 @@
 mod bench;
 mod course;
 mod executor;
+mod gain;
 mod job;
 mod line;
 mod queue;
