@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Computed;
 use super::course::{Course, Step};
+use super::gain;
 use super::job::{Failure, Outcome};
 use super::queue::Turn;
 
@@ -20,7 +21,7 @@ pub(super) struct Guest {
     /// How long it waited until it was begun, and when that was.
     pub(super) waited: Duration,
     pub(super) begun: Instant,
-    /// What of the thread's time went into it. What lanes do side by side counts in equal parts.
+    /// What it would have taken so far with a thread to itself.
     pub(super) took: Duration,
 }
 
@@ -60,7 +61,7 @@ impl Bench {
     /// Takes every bcrypt one step on. A job whose bcrypt is done goes on or ends.
     pub(super) fn step(&mut self, mut ended: impl FnMut(Guest, Outcome)) {
         let started = Instant::now();
-        let beside = u32::try_from(self.busy()).unwrap_or(u32::MAX).max(1);
+        let beside = self.busy();
         let mut done = Vec::new();
         let lanes = &mut self.lanes;
         let step = || lanes.step(|seat, digest| done.push((seat, digest)));
@@ -72,7 +73,7 @@ impl Bench {
             }
             return;
         }
-        let each = started.elapsed() / beside;
+        let each = gain::alone(started.elapsed(), beside);
         for (guest, _) in self.seats.iter_mut().flatten() {
             guest.took += each;
         }

@@ -17,6 +17,7 @@
 //! | `executor` `bench` | the threads, and the jobs each has under way |
 //! | `course` | what is computed next for a job |
 //! | `lateness` | how much later than estimated jobs end just now |
+//! | `gain` | what several lanes gain |
 //!
 //! Jobs are data, not closures, so that a thread runs several bcrypts side by side without a caller
 //! knowing. The pool must never know whose password it holds: it hands back the caller's
@@ -25,6 +26,7 @@
 mod bench;
 mod course;
 mod executor;
+mod gain;
 mod job;
 mod lateness;
 mod line;

@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use super::gain;
 use super::line::Line;
 use super::{PoolConfig, Priority, Share};
 
@@ -143,7 +144,7 @@ impl<T> Queue<T> {
     }
 
     /// When a job is begun that has so much work before it. When everything is taken, it waits for
-    /// the first that runs to end, too: about as long as one takes, over the threads.
+    /// the first that runs to end, too: about as long as the pool takes for one.
     fn begun_after(&self, before: u64) -> Duration {
         let threads = self.config.threads.get();
         if before == 0 && self.running < threads.saturating_mul(self.config.lanes.get()) {
@@ -151,11 +152,13 @@ impl<T> Queue<T> {
         }
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let one = self.running_work / count(self.running.max(1));
-        Duration::from_micros(before.saturating_add(one) / count(threads))
+        let tenths = count(threads).saturating_mul(gain::tenths(self.config.lanes.get()).into());
+        Duration::from_micros(before.saturating_add(one).saturating_mul(10) / tenths)
     }
 }
 
-/// How long jobs take beside what was estimated, learnt from those that were done.
+/// How long jobs take beside what was estimated, learnt from those that were done. All of it is as
+/// with a thread to themselves; what several lanes gain, `gain` knows.
 ///
 /// Sums of estimates and of times, in which the newest job weighs most. The sums begin with a job
 /// that took as long as estimated and never forget it, so that jobs of no account move them little.

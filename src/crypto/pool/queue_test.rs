@@ -77,6 +77,23 @@ fn a_wait_is_estimated_by_what_is_served_before() {
 }
 
 #[test]
+fn a_backlog_goes_down_as_fast_as_all_lanes_together() {
+    let six = NonZeroUsize::new(6).unwrap();
+    let config = queue(2, 1000, 60_000).config;
+    let mut queue = Queue::new(PoolConfig { lanes: six, ..config });
+    for _ in 0..82 {
+        queue.login(A, ms(100)).unwrap();
+    }
+    // One alone would take 8.2 s, two threads half of that, six lanes each 4.1 times less.
+    assert_eq!(queue.wait(A, Priority::Login), Duration::from_secs(1));
+    for _ in 0..12 {
+        queue.take().unwrap();
+    }
+    // Everything is taken: the first of the twelve ends after a twelfth of what they take.
+    assert_eq!(queue.wait(B, Priority::Login).as_millis(), 100 / 2 * 10 / 41);
+}
+
+#[test]
 fn nobody_is_told_to_stay_away_for_more_than_a_minute() {
     let mut queue = queue(1, 1000, 0);
     queue.login(A, ms(600_000)).unwrap();
