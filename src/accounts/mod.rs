@@ -45,7 +45,7 @@ use crate::actors::House;
 use crate::actors::house::Asked;
 use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
-use crate::crypto::blind::IndexKey;
+use crate::crypto::blind::{IndexKey, Subkey};
 use crate::crypto::normalise::Renumbering;
 use crate::crypto::pool::{HashPool, Job, Outcome, Priority};
 use crate::crypto::secret::{Cost, SecretHash};
@@ -105,6 +105,9 @@ pub struct Accounts {
     profiles: legacy::ProfileCache,
     /// What calls are verified with, opened. Keys that fall out are wiped.
     token_keys: quick_cache::sync::Cache<ApiKeyId, Arc<signing::TokenKey>>,
+    /// For what is digested with every call.
+    request_ids: Subkey,
+    token_ids: Subkey,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -149,6 +152,8 @@ impl Accounts {
     /// The use cases made of these parts.
     pub fn new(parts: AccountsParts) -> Self {
         Self {
+            request_ids: parts.index_key.subkey("request-id"),
+            token_ids: parts.index_key.subkey("jti"),
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),
