@@ -6,13 +6,14 @@ use subtle::ConstantTimeEq as _;
 
 use crate::crypto::pool::Share;
 use crate::events::command::{self, Rejection};
-use crate::events::event::{Cause, SigningKey};
+use crate::events::event::Cause;
 use crate::events::ids::{ApiKeyId, CompanyId, Country, KeyedDigest};
 use crate::events::policy::{Policies, Policy, Scope, Scopes, Signing};
 
 use super::company::PresentedKey;
 use super::error::AccountError;
 use super::repeat::Idempotency;
+use super::signing::{Algorithm, algorithm_of};
 use super::{Accounts, Loaded};
 
 /// A company that was recognised by its API key.
@@ -41,8 +42,8 @@ pub struct Recognised {
     pub caller: Caller,
     /// Whether the company must sign its calls.
     pub signing: Signing,
-    /// What calls with this key are signed with.
-    pub signing_key: Option<SigningKey>,
+    /// How calls with this key are signed; none for keys that sign nothing.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// Why an API key was refused.
@@ -129,7 +130,8 @@ impl Accounts {
         };
         let registered = company.registered.as_ref();
         let signing = registered.map_or(Signing::Required, |cell| cell.value.signing);
-        Ok(Recognised { caller, signing, signing_key: key.signing.clone() })
+        let algorithm = key.signing.as_ref().map(algorithm_of);
+        Ok(Recognised { caller, signing, algorithm })
     }
 
     /// What is kept of a request: who asked, and a keyed digest of the request's id.
@@ -140,7 +142,7 @@ impl Accounts {
 
     /// What is kept of a request's id: a keyed digest.
     pub fn request_digest(&self, request_id: &str) -> Option<KeyedDigest> {
-        let digest = self.parts.index_key.keyed_digest("request-id", request_id.as_bytes());
+        let digest = self.request_ids.digest(request_id.as_bytes());
         digest.first_chunk().map(|bytes| KeyedDigest(*bytes))
     }
 }

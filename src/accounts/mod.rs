@@ -54,7 +54,7 @@ use crate::actors::House;
 use crate::actors::house::Asked;
 use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
-use crate::crypto::blind::IndexKey;
+use crate::crypto::blind::{IndexKey, Subkey};
 use crate::crypto::normalise::Renumbering;
 use crate::crypto::pool::{Computed, HashPool, Job, Outcome, Priority, Share};
 use crate::crypto::secret::{Cost, SecretHash};
@@ -126,6 +126,9 @@ pub struct Accounts {
     diagnosing: tokio::sync::Semaphore,
     guessing: Mutex<Guessing>,
     limits: Mutex<Limits>,
+    /// For what is digested with every call.
+    request_ids: Subkey,
+    token_ids: Subkey,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -172,6 +175,8 @@ impl Accounts {
         let guessing = Mutex::new(Guessing::new(parts.settings.guessing));
         let limits = Mutex::new(Limits::new(parts.settings.rates));
         Self {
+            request_ids: parts.index_key.subkey("request-id"),
+            token_ids: parts.index_key.subkey("jti"),
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),

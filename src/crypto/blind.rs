@@ -46,8 +46,22 @@ impl IndexKey {
     /// The digest of `bytes` under this key's subkey for `domain`. Digests of different domains
     /// have nothing in common.
     pub fn keyed_digest(&self, domain: &str, bytes: &[u8]) -> [u8; KEY_BYTES] {
-        let subkey = Derivation::new(b"", &self.secret).key(&[KEYED_DIGEST, domain.as_bytes()]);
-        keyed::tag(&subkey, &[bytes])
+        self.subkey(domain).digest(bytes)
+    }
+
+    /// This key's subkey for `domain`, for digests that are made with every call.
+    pub fn subkey(&self, domain: &str) -> Subkey {
+        Subkey(Derivation::new(b"", &self.secret).key(&[KEYED_DIGEST, domain.as_bytes()]))
+    }
+}
+
+/// A subkey of the index key for one domain. Wiped when dropped.
+pub struct Subkey(Zeroizing<[u8; KEY_BYTES]>);
+
+impl Subkey {
+    /// The digest of `bytes`, as [`IndexKey::keyed_digest`] makes it for the domain.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; KEY_BYTES] {
+        keyed::tag(&self.0, &[bytes])
     }
 }
 

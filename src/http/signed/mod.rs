@@ -26,7 +26,7 @@ use actix_web::http::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::accounts::caller::Recognised;
-use crate::accounts::signing::{LEEWAY_MS, Spent, algorithm_of};
+use crate::accounts::signing::{Algorithm, LEEWAY_MS, Spent};
 use crate::accounts::{Accounts, Unavailable};
 use crate::events::policy::Signing;
 
@@ -137,7 +137,7 @@ fn missing(api: &Api, recognised: &Recognised, carried: &Carried) -> ApiError {
         Carried::Nothing | Carried::Stream => "a header Authorization: Bearer ..",
     };
     let wanted = Wanted {
-        alg: recognised.signing_key.as_ref().map(|key| algorithm_of(key).name()),
+        alg: recognised.algorithm.map(Algorithm::name),
         kid: recognised.caller.key.to_string(),
         iss: recognised.caller.company.to_string(),
         aud: api.audiences.clone(),
