@@ -111,6 +111,12 @@ fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
         ("PUT", format!("{one}/status"), json!({ "status": "active" })),
         ("PUT", "/v1/hash-profiles/NG/default".to_owned(), json!({ "scheme": "magento1" })),
         ("GET", "/v1/hash-profiles/NG/default".to_owned(), Value::Null),
+        (
+            "POST",
+            "/v1/hash-profiles/probe".to_owned(),
+            json!({ "hash": hash, "password": PASSWORD }),
+        ),
+        ("GET", "/.well-known/jwks.json".to_owned(), Value::Null),
         ("GET", "/health/live".to_owned(), Value::Null),
         ("GET", "/health/ready".to_owned(), Value::Null),
         ("GET", "/metrics".to_owned(), Value::Null),

@@ -16,6 +16,8 @@ fn node(max_wait_ms: &str) -> (Node, Company, Company) {
         ("hash.lanes", "1"),
         ("hash.max_wait_ms", max_wait_ms),
         ("metrics.sample_s", "1"),
+        // All log in as one person, and the bound that is meant here is another.
+        ("guessing.attempts_at_once", "100"),
     ]);
     let [one, other] = ["one", "other"].map(|id| {
         let company = node.company(id, &["NG"]);

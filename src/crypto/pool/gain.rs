@@ -1,9 +1,10 @@
 //! How much more a thread gets done with several lanes than with one.
 //!
 //! What is learnt about jobs while each has a thread to itself must say something about the moment
-//! when all lanes are taken, or the first wave of a flood would be told to wait four times too long.
-//! So the work of a job counts as if it had been alone, and how fast a backlog goes down counts all
-//! lanes. Where a machine gains more or less, both are off by the same factor and it cancels out.
+//! when all lanes are taken, or the first wave of a flood would be told to wait four times too
+//! long. So the work of a job counts as if it had been alone, and how fast a backlog goes down
+//! counts all lanes. Where a machine gains more or less, both are off by the same factor and it
+//! cancels out.
 
 use std::time::Duration;
 
