@@ -32,10 +32,16 @@ const SATURATING: usize = 24;
 /// Connections of the other company: few, since one that sends nothing is closed.
 const OTHERS: usize = 8;
 
-/// A company with one user.
+/// Customers of each company, in turn: so many that no account has many attempts under way at once.
+const PEOPLE: u64 = 256;
+
+/// Everybody's password.
+const PASSWORD: &str = "one two three";
+
+/// A company.
 struct Company {
+    id: &'static str,
     key: String,
-    email: String,
 }
 
 /// What the other company saw in a round.
@@ -102,15 +108,21 @@ fn merge(all: &mut Option<Seen>, seen: Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn company(node: &Node, id: &str) -> anyhow::Result<Company> {
-    let company =
-        Company { key: node.plain_company(id)?, email: format!("{id}@bench.example.com") };
-    let body = json!({ "country": "NG", "email": company.email, "password": "one two three" });
-    let body = body.to_string();
+fn company(node: &Node, id: &'static str) -> anyhow::Result<Company> {
+    let company = Company { id, key: node.plain_company(id)? };
     let key = company.key.clone();
-    let calls = Calls::new(move |_| request("POST", "/v1/users", ("X-Api-Key", &key), Some(&body)));
-    drive(&Drive { status: 201, limit: 1, ..drive_of(&node.address, 1) }, calls)?;
+    let calls = Calls::new(move |number| {
+        let email = email(id, number);
+        let body = json!({ "country": "NG", "email": email, "password": PASSWORD }).to_string();
+        request("POST", "/v1/users", ("X-Api-Key", &key), Some(&body))
+    });
+    let all = Drive { status: 201, limit: PEOPLE, ..drive_of(&node.address, SATURATING) };
+    drive(&all, calls)?;
     Ok(company)
+}
+
+fn email(id: &str, number: u64) -> String {
+    format!("{id}-{}@bench.example.com", number % PEOPLE)
 }
 
 fn drive_of(address: &str, clients: usize) -> Drive<'_> {
@@ -119,16 +131,20 @@ fn drive_of(address: &str, clients: usize) -> Drive<'_> {
 }
 
 fn logins(company: &Company) -> Calls {
-    let Company { key, email } = company;
-    let body = json!({ "country": "NG", "email": email, "password": "one two three" }).to_string();
-    let login = request("POST", "/v1/login", ("X-Api-Key", key), Some(&body));
-    Calls::new(move |_| login.clone())
+    let (id, key) = (company.id, company.key.clone());
+    Calls::new(move |number| {
+        let email = email(id, number);
+        let body = json!({ "country": "NG", "email": email, "password": PASSWORD }).to_string();
+        request("POST", "/v1/login", ("X-Api-Key", &key), Some(&body))
+    })
 }
 
 fn lookups(company: &Company) -> Calls {
-    let body = json!({ "email": company.email }).to_string();
-    let lookup = request("POST", "/v1/users/lookup", ("X-Api-Key", &company.key), Some(&body));
-    Calls::new(move |_| lookup.clone())
+    let (id, key) = (company.id, company.key.clone());
+    Calls::new(move |number| {
+        let body = json!({ "email": email(id, number) }).to_string();
+        request("POST", "/v1/users/lookup", ("X-Api-Key", &key), Some(&body))
+    })
 }
 
 /// Logins and look-ups of a company, in open loops.

@@ -6,12 +6,12 @@
 use actix_web::body::{self, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::accounts::signing::LIFETIME_MS;
-use crate::events::ids::{CompanyId, RegionId};
+use crate::events::ids::CompanyId;
 
 use super::accept::{self, JWT};
 use super::api::Api;
@@ -58,45 +58,38 @@ struct Signed {
 }
 
 /// Signs an answer where its caller asked for that and is known. Comes back as it was otherwise.
+/// Where it cannot be signed only the request comes back: nothing unsigned goes out in its place.
 pub(super) async fn sign<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     api: &Api,
-) -> ServiceResponse<BoxBody> {
+) -> Result<ServiceResponse<BoxBody>, HttpRequest> {
     let asker = response.request().extensions().get::<Asker>().cloned();
     let wanted = accept::names_jwt(response.request().headers());
-    let Some(asker) = asker.filter(|_| wanted) else { return response.map_into_boxed_body() };
+    let Some(asker) = asker.filter(|_| wanted) else { return Ok(response.map_into_boxed_body()) };
     let (request, response) = response.into_parts();
     let (mut response, content) = response.into_parts();
-    let Ok(content) = body::to_bytes(content).await else {
-        return ServiceResponse::new(request, HttpResponse::InternalServerError().finish());
-    };
+    let Ok(content) = body::to_bytes(content).await else { return Err(request) };
     // What has no body (304, 204) has nothing to sign.
     if content.is_empty() {
-        return ServiceResponse::new(request, response.set_body(BoxBody::new(content)));
+        return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(content))));
     }
     let now = api.accounts.clock().unix_ms();
-    let signed = serde_json::from_slice::<&RawValue>(&content).ok();
-    let signed = signed.and_then(|res| signed_body(api, api.region, &asker, now, res));
-    let Some(signed) = signed else {
-        // Nothing unsigned goes out in its place.
-        return ServiceResponse::new(request, HttpResponse::InternalServerError().finish());
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JWT));
-    ServiceResponse::new(request, response.set_body(BoxBody::new(signed)))
+    let answer = serde_json::from_slice::<&RawValue>(&content).ok();
+    match answer.and_then(|res| signed_body(api, &asker, now, res)) {
+        Some(signed) => {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JWT));
+            Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(signed))))
+        }
+        None => Err(request),
+    }
 }
 
-fn signed_body(
-    api: &Api,
-    region: RegionId,
-    asker: &Asker,
-    now: u64,
-    res: &RawValue,
-) -> Option<Vec<u8>> {
+fn signed_body(api: &Api, asker: &Asker, now: u64, res: &RawValue) -> Option<Vec<u8>> {
     let mut jti = [0_u8; 16];
     getrandom::fill(&mut jti).ok()?;
     let iat = now / 1000;
     let claims = Claims {
-        iss: format!("jcas:{region}"),
+        iss: format!("jcas:{}", api.region),
         aud: asker.company,
         iat,
         exp: iat + LIFETIME_MS / 1000,

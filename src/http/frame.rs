@@ -87,13 +87,15 @@ pub async fn frame<B: MessageBody + 'static>(
     let started = std::time::Instant::now();
     // Handlers' errors come as responses; the request must not be held while it is routed.
     let api = request.app_data::<web::Data<Api>>().cloned();
-    let now = api.as_ref().map_or(0, |api| api.accounts.clock().unix_ms());
+    let now = || api.as_ref().map_or(0, |api| api.accounts.clock().unix_ms());
     let response = match accept::check(&request) {
-        Ok(()) => finish(next.call(request).instrument(span.clone()).await?, &id, now),
-        Err(error) => request.into_response(problem_response(&error, &id, now)),
+        Ok(()) => finish(next.call(request).instrument(span.clone()).await?, &id, now()),
+        Err(error) => request.into_response(problem_response(&error, &id, now())),
     };
     let mut response = match &api {
-        Some(api) => answer::sign(response, api).await,
+        Some(api) => answer::sign(response, api).await.unwrap_or_else(|request| {
+            ServiceResponse::new(request, problem_response(&ApiError::Internal, &id, now()))
+        }),
         None => response,
     };
     if let Ok(value) = HeaderValue::from_str(&id.0) {
