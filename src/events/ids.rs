@@ -286,6 +286,50 @@ impl BlindIndex {
     }
 }
 
+/// A node of the deployment, whichever of its lives it is in: `region/node`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName {
+    /// The node's region.
+    pub region: RegionId,
+    /// The node within it.
+    pub node: NodeId,
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.region, self.node)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = InvalidName::new("node", "it is written region/node");
+        let (region, node) = text.split_once('/').ok_or(wrong)?;
+        Ok(Self { region: region.parse()?, node: node.parse()? })
+    }
+}
+
+impl Serialize for NodeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 /// One (company, country): where a legacy credential has its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {
@@ -319,6 +363,14 @@ mod tests {
             assert!(wrong.parse::<Country>().is_err(), "{wrong:?} was taken");
         }
         assert_eq!("NG".parse::<Country>().unwrap().as_str(), "NG");
+    }
+
+    #[test]
+    fn a_node_prints_what_it_parses() {
+        for wrong in ["", "eu", "eu/", "/n1", "eu/n1/x", "EU/n1"] {
+            assert!(wrong.parse::<NodeName>().is_err(), "{wrong:?} was taken");
+        }
+        assert_eq!("eu/n1".parse::<NodeName>().unwrap().to_string(), "eu/n1");
     }
 
     #[test]

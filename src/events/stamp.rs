@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{InvalidName, NodeId, RegionId};
+use super::ids::{InvalidName, NodeId, NodeName, RegionId};
 
 /// Bits of a revision that count events within a millisecond.
 const COUNTER_BITS: u32 = 16;
@@ -165,6 +165,13 @@ pub struct Origin {
     pub node: NodeId,
     /// The life of that node.
     pub incarnation: Incarnation,
+}
+
+impl Origin {
+    /// The node whose life it is.
+    pub const fn name(&self) -> NodeName {
+        NodeName { region: self.region, node: self.node }
+    }
 }
 
 impl fmt::Display for Origin {
