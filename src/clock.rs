@@ -68,6 +68,11 @@ impl NodeClock {
         self.hybrid.lock().unwrap_or_else(PoisonError::into_inner).tick(wall)
     }
 
+    /// Takes notice of a reading made elsewhere: the next one here is later.
+    pub fn observe(&self, seen: Revision) {
+        self.hybrid.lock().unwrap_or_else(PoisonError::into_inner).observe(seen);
+    }
+
     /// How far the hybrid clock runs ahead of the wall clock, in milliseconds: a wall clock that
     /// was set back shows here.
     pub fn ahead_ms(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! All actors of a node, as those above speak to them: typed questions, and "overloaded" at once
 //! where a mailbox is full.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
@@ -15,6 +16,7 @@ use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
 use crate::events::state::UserState;
 
+use super::absorb::{Absorb, AbsorbRegistry, Absorbed, OfUser, Sorted};
 use super::directory::{self, Begun, Directory, DirectoryView, Repeat, Reserved};
 use super::failure::{Failure, Unavailable};
 use super::registry::{
@@ -176,10 +178,36 @@ impl House {
         Ok(sum)
     }
 
+    /// Puts facts that other origins recorded, and that are durable here, to everyone they touch.
+    /// `absorbed` is let go when they are in the store.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is durable must arrive; the inbox bounds how much is on its way"
+    )]
+    pub fn absorb(&self, sorted: Sorted, absorbed: &Arc<Absorbed>) {
+        let mut of_shards: BTreeMap<usize, Vec<OfUser>> = BTreeMap::new();
+        for of_user in sorted.users {
+            of_shards.entry(self.shard_number(of_user.0)).or_default().push(of_user);
+        }
+        for (number, users) in of_shards {
+            if let Some(shard) = self.shards.get(number) {
+                shard.do_send(Absorb { users, absorbed: Arc::clone(absorbed) });
+            }
+        }
+        if !sorted.registry.is_empty() {
+            let (facts, absorbed) = (sorted.registry, Arc::clone(absorbed));
+            self.registry.do_send(AbsorbRegistry { facts, absorbed });
+        }
+    }
+
+    fn shard_number(&self, user: UserId) -> usize {
+        let random = user.as_bytes().last_chunk().map_or(0, |end| u64::from_be_bytes(*end));
+        place(self.shards.len(), random)
+    }
+
     /// The shard of a user: by the random end of its id, so that users made together spread.
     fn shard(&self, user: UserId) -> Result<&Addr<Shard>, Unavailable> {
-        let random = user.as_bytes().last_chunk().map_or(0, |end| u64::from_be_bytes(*end));
-        slice(&self.shards, random)
+        self.shards.get(self.shard_number(user)).ok_or(Unavailable::NotReady)
     }
 
     fn directory(&self, index: BlindIndex) -> Result<&Addr<Directory>, Unavailable> {
@@ -189,9 +217,12 @@ impl House {
 }
 
 fn slice<T>(slices: &[T], number: u64) -> Result<&T, Unavailable> {
-    let count = u64::try_from(slices.len()).unwrap_or(u64::MAX).max(1);
-    let at = usize::try_from(number % count).unwrap_or_default();
-    slices.get(at).ok_or(Unavailable::NotReady)
+    slices.get(place(slices.len(), number)).ok_or(Unavailable::NotReady)
+}
+
+fn place(slices: usize, number: u64) -> usize {
+    let count = u64::try_from(slices).unwrap_or(u64::MAX).max(1);
+    usize::try_from(number % count).unwrap_or_default()
 }
 
 /// Sends a message that carries its own way back. A full mailbox is an answer too, and at once.

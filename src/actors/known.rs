@@ -10,6 +10,7 @@ use quick_cache::unsync::Cache;
 
 use crate::events::ids::UserId;
 use crate::events::state::UserState;
+use crate::state::error::StateError;
 use crate::state::store::Store;
 
 use super::failure::Unavailable;
@@ -32,10 +33,19 @@ impl Known {
         store: &Store,
         user: UserId,
     ) -> Result<Arc<UserState>, Unavailable> {
+        self.read(store, user).map_err(|error| unreadable(user, &error))
+    }
+
+    /// The same, for whoever cannot do without.
+    pub(super) fn read(
+        &mut self,
+        store: &Store,
+        user: UserId,
+    ) -> Result<Arc<UserState>, StateError> {
         if let Some(state) = self.states.get(&user) {
             return Ok(Arc::clone(state));
         }
-        match store.user(user).map_err(|error| unreadable(user, &error))? {
+        match store.user(user)? {
             Some(state) => {
                 let state = Arc::new(state);
                 self.keep(user, &state);

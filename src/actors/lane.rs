@@ -71,6 +71,12 @@ impl<S: Clone, A, E> Lane<S, A, E> {
         &mut self.durable
     }
 
+    /// Folds what came from elsewhere into what is on disk; what will be is folded anew.
+    pub fn absorb(&mut self, fold: impl FnOnce(&mut S)) {
+        fold(&mut self.durable);
+        self.ahead = None;
+    }
+
     /// What will be when everything in line is on disk: what commands are decided on.
     pub fn ahead(&mut self, fold: impl Fn(&mut S, &Fact)) -> &S {
         let Self { durable, ahead, line } = self;

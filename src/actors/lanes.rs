@@ -44,6 +44,11 @@ impl<K: Copy + Eq + Hash, S: Clone, A, E> Lanes<K, S, A, E> {
         self.busy.get(&key)
     }
 
+    /// The same, to fold into.
+    pub fn get_mut(&mut self, key: K) -> Option<&mut Lane<S, A, E>> {
+        self.busy.get_mut(&key)
+    }
+
     /// The lane of a subject, made from its state on disk if it has none.
     pub fn enter<F>(
         &mut self,

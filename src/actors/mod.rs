@@ -10,6 +10,7 @@
 //!
 //! This room must never know HTTP, clear text or keys.
 
+pub mod absorb;
 pub mod checkpointer;
 pub mod directory;
 pub mod failure;

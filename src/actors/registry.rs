@@ -20,6 +20,7 @@ use crate::events::registry::{CompanyState, RegistryState};
 use crate::log::Committed;
 use crate::state::store::Store;
 
+use super::absorb::AbsorbRegistry;
 use super::failure::Unavailable;
 use super::journal::{self, Journal};
 use super::lane::{Reply, send};
@@ -185,6 +186,38 @@ impl RegistryEngine {
         }
     }
 
+    /// Folds what other origins recorded. It is durable already and cannot be refused.
+    pub fn absorb(&mut self, absorb: AbsorbRegistry) {
+        if self.behind {
+            return;
+        }
+        let distrust = self.state.distrust.clone();
+        for (fact, position) in &absorb.facts {
+            self.state.evolve(fact);
+            if let Some(lane) = self.lanes.get_mut(()) {
+                lane.absorb(|durable| {
+                    durable.evolve(fact);
+                });
+            }
+            if let Err(error) = self.store.record_registry(*position) {
+                return self.fall_behind(&error);
+            }
+        }
+        if self.state.distrust != distrust {
+            // What was folded before did not know it. A start folds everything anew, knowing.
+            return self.fall_behind(&"an operator cut a life off: the state is folded anew");
+        }
+        self.published.send_replace(Arc::new(RegistryView::new(self.state.clone())));
+    }
+
+    /// Nothing may be decided any more on a state without an event that is durable.
+    fn fall_behind(&mut self, error: &dyn std::fmt::Display) {
+        self.behind = true;
+        self.journal.log().shut();
+        (self.on_fatal)(error);
+        self.lanes.give_up(|| Unavailable::NotReady.into());
+    }
+
     /// A snapshot.
     pub fn view(&self) -> RegistrySnapshot {
         let companies = &self.state.companies;
@@ -214,12 +247,8 @@ impl RegistryEngine {
             fact.reference = placed.reference;
             lane.durable_mut().evolve(&fact);
             if let Err(error) = self.store.record_registry(placed.position) {
-                // As in a shard: nothing may be decided on a state without this event.
-                self.behind = true;
-                self.journal.log().shut();
-                (self.on_fatal)(&error);
                 send(confirmed.reply, Err(Unavailable::NotReady.into()));
-                return self.lanes.give_up(|| Unavailable::NotReady.into());
+                return self.fall_behind(&error);
             }
         }
         self.state = lane.durable().clone();
@@ -268,6 +297,16 @@ impl Handler<Ask> for Registry {
     fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
         if let Some(engine) = &mut self.engine {
             engine.ask(ask);
+        }
+    }
+}
+
+impl Handler<AbsorbRegistry> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, absorb: AbsorbRegistry, _: &mut Self::Context) {
+        if let Some(engine) = &mut self.engine {
+            engine.absorb(absorb);
         }
     }
 }

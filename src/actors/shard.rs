@@ -17,11 +17,13 @@ use crate::events::decide::{Decision, decide};
 use crate::events::event::Cause;
 use crate::events::evolve::evolve;
 use crate::events::ids::UserId;
-use crate::events::record::Fact;
+use crate::events::record::{Fact, LogPosition};
 use crate::events::state::UserState;
 use crate::log::{Committed, LogReader};
+use crate::state::error::StateError;
 use crate::state::store::Store;
 
+use super::absorb::Absorb;
 use super::failure::{Failure, Unavailable};
 use super::journal::{self, Journal};
 use super::known::Known;
@@ -92,6 +94,8 @@ pub struct ShardView {
     pub unavailable: u64,
     /// Events that lost against a rival write.
     pub lost: u64,
+    /// Times a user's state took what other origins recorded.
+    pub absorbed: u64,
 }
 
 /// The message in which the log's answer comes back.
@@ -258,6 +262,48 @@ impl ShardEngine {
         let (seen, state) = (Seen::of(user, after), Arc::clone(after));
         send(confirmed.reply, Ok(Answer { seen, state, ..confirmed.answer }));
         self.lanes.settle(user);
+    }
+
+    /// Folds what other origins recorded. It is durable already and cannot be refused.
+    pub fn absorb(&mut self, absorb: Absorb) {
+        if self.behind {
+            return;
+        }
+        for (user, facts) in absorb.users {
+            if let Err(error) = self.absorb_user(user, &facts) {
+                // As with an own event that the state cannot take: only a restart brings it there.
+                self.behind = true;
+                self.known.forget(user);
+                self.journal.log().shut();
+                (self.on_fatal)(&error);
+                return self.lanes.give_up(|| Unavailable::NotReady.into());
+            }
+        }
+    }
+
+    fn absorb_user(
+        &mut self,
+        user: UserId,
+        facts: &[(Fact, LogPosition)],
+    ) -> Result<(), StateError> {
+        let before = match self.lanes.get(user) {
+            Some(lane) => Arc::clone(lane.durable()),
+            None => self.known.read(&self.store, user)?,
+        };
+        let mut after = Arc::clone(&before);
+        for (fact, _) in facts {
+            if evolve(Arc::make_mut(&mut after), user, fact) == Effect::Lost {
+                self.view.lost += 1;
+            }
+        }
+        let placed = facts.iter().map(|(fact, position)| (fact, *position));
+        self.store.apply(user, Some(&before), &after, placed)?;
+        self.known.keep(user, &after);
+        self.view.absorbed += 1;
+        if let Some(lane) = self.lanes.get_mut(user) {
+            lane.absorb(|durable| *durable = after);
+        }
+        Ok(())
     }
 
     /// A user's state as it is on disk.

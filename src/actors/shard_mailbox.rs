@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler};
 
+use super::absorb::Absorb;
 use super::lane::send;
 use super::shard::{Ask, Barrier, Logged, Notify, Observe, Read, ShardEngine, ShardParts};
 use super::shard_reads::{ReadHistory, ReadKeys, ReadRepeat};
@@ -53,6 +54,7 @@ macro_rules! handle {
 }
 
 handle!(Ask, |engine, ask| engine.ask(ask));
+handle!(Absorb, |engine, absorb| engine.absorb(absorb));
 handle!(Logged, |engine, logged| engine.logged(logged.0));
 handle!(Read, |engine, read| send(read.reply, engine.read(read.user)));
 handle!(ReadKeys, |engine, read| send(read.reply, engine.read_keys(read.user)));

@@ -8,6 +8,7 @@
 //! | `secret` | the central password hash, and what a new password must be |
 //! | `legacy` | the companies' old password hashes: admit one, verify one |
 //! | `jws` | signed tokens: companies' calls, the region's answers |
+//! | `seals` | signatures between nodes: over runs and news |
 //! | `pool` | the threads on which password hashes are computed |
 //! | `bcrypt`, `keyed`, `random` | shared by the rooms above |
 //!
@@ -28,6 +29,7 @@ pub mod legacy;
 pub mod normalise;
 pub mod pool;
 pub mod sealing;
+pub mod seals;
 pub mod secret;
 
 mod bcrypt;

@@ -11,9 +11,11 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::event::{Event, EventKind, for_each_event};
-use super::ids::Digest;
+use super::ids::{DeploymentId, Digest, NodeName};
+use super::message::{Incoming, Message, News, SentRun};
 use super::pair::Pair;
 use super::record::{Fact, Header, Record};
+use super::run::{Seal, Signature};
 use super::state::UserState;
 
 /// Longest header, in bytes.
@@ -217,6 +219,90 @@ fn decode_checked_body(header: &Header, bytes: &[u8]) -> Result<Option<Event>, C
     let fields = fields.ok_or(CodecError::Fields { what: "body", source: short })?;
     decode_fields(header.kind, fields)
 }
+
+/// Longest message between nodes, in bytes: one command's events may be longer than a run usually
+/// is, and are never divided.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The version byte of messages between nodes.
+const MESSAGE_VERSION: u8 = 1;
+
+/// The kinds of messages.
+const MESSAGE_RUN: u8 = 1;
+const MESSAGE_NEWS: u8 = 2;
+
+/// Bytes of a signature at the end of news.
+const SIGNATURE_BYTES: usize = 64;
+
+fn message_head(deployment: DeploymentId, kind: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    out.push(MESSAGE_VERSION);
+    out.extend_from_slice(&deployment.0);
+    out.push(kind);
+    out
+}
+
+/// Lays a run out as it is sent.
+pub fn encode_run(deployment: DeploymentId, run: &SentRun) -> Result<Vec<u8>, CodecError> {
+    let mut out = message_head(deployment, MESSAGE_RUN);
+    append("message", MESSAGE_BYTES_MAX, &mut out, run)?;
+    Ok(out)
+}
+
+/// Lays news out as they are sent; `sign` makes the signature over their digest.
+pub fn encode_news(
+    deployment: DeploymentId,
+    from: NodeName,
+    news: &News,
+    sign: impl FnOnce(&Digest) -> Signature,
+) -> Result<Vec<u8>, CodecError> {
+    let mut out = message_head(deployment, MESSAGE_NEWS);
+    append("message", MESSAGE_BYTES_MAX, &mut out, &(from, news))?;
+    let signature = sign(&digest(&out));
+    out.extend_from_slice(&signature.to_bytes());
+    Ok(out)
+}
+
+/// Reads what came over a link.
+pub fn decode_message(bytes: &[u8]) -> Result<Incoming, CodecError> {
+    let what = "message";
+    within(what, MESSAGE_BYTES_MAX, bytes)?;
+    let short = |additional| CodecError::Fields {
+        what,
+        source: bincode::error::DecodeError::UnexpectedEnd { additional },
+    };
+    let rest = versioned(what, MESSAGE_VERSION, bytes)?;
+    let (deployment, rest) = rest.split_first_chunk::<16>().ok_or_else(|| short(16))?;
+    let (kind, fields) = rest.split_first().ok_or_else(|| short(1))?;
+    let message = match *kind {
+        MESSAGE_RUN => Message::Run(whole(what, fields)?),
+        MESSAGE_NEWS => {
+            let parts = fields.split_last_chunk::<SIGNATURE_BYTES>();
+            let (fields, signature) = parts.ok_or_else(|| short(SIGNATURE_BYTES))?;
+            let signed = bytes.get(..bytes.len() - SIGNATURE_BYTES).unwrap_or_default();
+            let (from, news) = whole(what, fields)?;
+            let signature = Signature::from_bytes(signature);
+            Message::News { from, news, signed: digest(signed), signature }
+        }
+        unknown => Message::Unknown(unknown),
+    };
+    Ok(Incoming { deployment: DeploymentId(*deployment), message })
+}
+
+/// Lays a seal out as the log keeps it.
+pub fn encode_seal(seal: &Seal) -> Result<Box<[u8]>, CodecError> {
+    let mut out = vec![SEAL_VERSION];
+    append("seal", HEADER_BYTES_MAX, &mut out, seal)?;
+    Ok(out.into())
+}
+
+/// Reads a seal that the log kept.
+pub fn decode_seal(bytes: &[u8]) -> Result<Seal, CodecError> {
+    whole("seal", versioned("seal", SEAL_VERSION, bytes)?)
+}
+
+/// The version byte of kept seals.
+const SEAL_VERSION: u8 = 1;
 
 /// Reads a stored record as the fold takes it. The body's digest is checked too.
 pub fn decode_record(record: &Record) -> Result<(Header, Fact), CodecError> {

@@ -250,6 +250,18 @@ pub struct OriginDistrusted {
 #[serde(transparent)]
 pub struct EventKind(pub u16);
 
+impl EventKind {
+    /// Whether erasing a user blanks the bodies of such events: what opens a person's values, and
+    /// what finds the person.
+    pub const fn is_blanked_by_erasure(self) -> bool {
+        matches!(self, Self(IDENTITY_CLAIMED | IDENTITY_RELEASED | USER_KEY_CREATED))
+    }
+}
+
+const IDENTITY_CLAIMED: u16 = 4;
+const IDENTITY_RELEASED: u16 = 5;
+const USER_KEY_CREATED: u16 = 11;
+
 events! {
     /// A user came into being.
     1 UserRegistered(UserRegistered) "UserRegistered";

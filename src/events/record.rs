@@ -110,7 +110,7 @@ impl Header {
 }
 
 /// An event as it is stored: the exact bytes of its header, and its body unless that was blanked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The header's bytes: what the chain is over.
     pub header: Box<[u8]>,

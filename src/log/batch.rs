@@ -84,6 +84,8 @@ pub enum Batch {
     Own(Vec<NewRecord>),
     /// Other origins' (or an import's): stored as they are, if each is next in its origin's chain.
     Foreign(Vec<Record>),
+    /// The same, of one origin, with the seal over the last of them: kept behind it as it is.
+    Sealed(Vec<Record>, Box<[u8]>),
 }
 
 /// About what a record takes beside its body: only queue bounds are counted with it.
@@ -94,7 +96,7 @@ impl Batch {
     pub const fn len(&self) -> usize {
         match self {
             Self::Own(records) => records.len(),
-            Self::Foreign(records) => records.len(),
+            Self::Foreign(records) | Self::Sealed(records, _) => records.len(),
         }
     }
 
@@ -107,7 +109,7 @@ impl Batch {
     pub fn bytes_about(&self) -> usize {
         let bodies: usize = match self {
             Self::Own(records) => records.iter().map(|record| record.body.len()).sum(),
-            Self::Foreign(records) => {
+            Self::Foreign(records) | Self::Sealed(records, _) => {
                 records.iter().map(|record| record.body.as_ref().map_or(0, |b| b.len())).sum()
             }
         };

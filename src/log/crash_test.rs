@@ -36,7 +36,7 @@ struct Run {
 fn bodies_of(batch: &Batch) -> Vec<Digest> {
     match batch {
         Batch::Own(records) => records.iter().map(|record| record.digest).collect(),
-        Batch::Foreign(records) => {
+        Batch::Foreign(records) | Batch::Sealed(records, _) => {
             records.iter().map(|record| codec::digest(record.body.as_ref().unwrap())).collect()
         }
     }

@@ -10,7 +10,7 @@ use crate::files::FileHandle;
 use super::error::Fault;
 use super::frame::{
     Body, COMMIT_BYTES, COMMIT_MAGIC, Commit, Cover, FRAME_BYTES_MAX, RECORD_HEAD_BYTES,
-    RECORD_TAG, RecordHead,
+    RECORD_TAG, RecordHead, SEAL_HEAD_BYTES, SEAL_TAG, parse_seal, seal_len,
 };
 
 /// How much is read at once, in bytes: more than the longest frame.
@@ -37,6 +37,8 @@ impl From<Fault> for Halt {
 pub(super) enum Frame<'a> {
     /// A record. It counts only when a commit frame follows.
     Record { position: LogPosition, next: LogPosition, header: &'a [u8], body: Body<'a> },
+    /// A seal over the record before it. It counts only when a commit frame follows.
+    Seal { next: LogPosition, seal: &'a [u8] },
     /// The records since the commit frame before are durable.
     Commit(Commit),
 }
@@ -95,6 +97,9 @@ impl Cursor {
         if tag == RECORD_TAG {
             return self.record().map(Some);
         }
+        if tag == SEAL_TAG {
+            return self.seal().map(Some);
+        }
         if COMMIT_MAGIC.starts_with(tag) {
             return self.commit().map(|commit| Some(Frame::Commit(commit)));
         }
@@ -122,6 +127,17 @@ impl Cursor {
         let position = LogPosition::new(self.segment, clamp(start));
         let next = LogPosition::new(self.segment, clamp(self.at));
         Ok(Frame::Record { position, next, header: parts.header, body: parts.body })
+    }
+
+    fn seal(&mut self) -> Result<Frame<'_>, Halt> {
+        let len = SEAL_HEAD_BYTES + seal_len(self.peek(SEAL_HEAD_BYTES)?)?;
+        let start = self.at;
+        self.peek(len)?;
+        let frame = behind(&self.buffer, self.buffer_at, start, len)?;
+        let seal = parse_seal(frame)?;
+        self.cover.add_seal(frame);
+        self.at = start.saturating_add(len as u64);
+        Ok(Frame::Seal { next: LogPosition::new(self.segment, clamp(self.at)), seal })
     }
 
     fn commit(&mut self) -> Result<Commit, Halt> {

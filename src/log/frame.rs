@@ -9,6 +9,15 @@ use super::error::Fault;
 /// The first bytes of a record frame.
 pub(super) const RECORD_TAG: [u8; 2] = [0xec, 0x52];
 
+/// The first bytes of a seal frame.
+pub(super) const SEAL_TAG: [u8; 2] = [0xec, 0x53];
+
+/// Bytes of a seal frame before the seal.
+pub(super) const SEAL_HEAD_BYTES: usize = 8;
+
+/// Longest seal, in bytes.
+pub(super) const SEAL_BYTES_MAX: usize = 1024;
+
 /// The first bytes of a commit frame: what a resync looks for.
 pub(super) const COMMIT_MAGIC: [u8; 8] = [0xec, 0x43, b'J', b'C', b'A', b'S', 0x0d, 0x0a];
 
@@ -68,6 +77,11 @@ impl Cover {
     pub(super) fn add(&mut self, head_and_header: &[u8]) {
         self.crc = crc32c::crc32c_append(self.crc, head_and_header);
         self.records = self.records.saturating_add(1);
+    }
+
+    /// Adds a seal by its whole frame.
+    pub(super) fn add_seal(&mut self, frame: &[u8]) {
+        self.crc = crc32c::crc32c_append(self.crc, frame);
     }
 }
 
@@ -172,6 +186,41 @@ pub(super) fn push_record(
     out.push(if body.is_some() { MARK_BODY } else { MARK_BLANK });
     out.extend_from_slice(bytes);
     Ok(())
+}
+
+/// Appends a seal frame.
+pub(super) fn push_seal(out: &mut Vec<u8>, cover: &mut Cover, seal: &[u8]) -> Result<(), Fault> {
+    let len = u16::try_from(seal.len()).map_err(|_| Fault::Lengths)?;
+    if seal.is_empty() || seal.len() > SEAL_BYTES_MAX {
+        return Err(Fault::Lengths);
+    }
+    let start = out.len();
+    out.extend_from_slice(&SEAL_TAG);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&seal_crc(len, seal).to_le_bytes());
+    out.extend_from_slice(seal);
+    cover.add_seal(out.get(start..).unwrap_or_default());
+    Ok(())
+}
+
+/// The length of the seal in the frame that starts with these bytes.
+pub(super) fn seal_len(head: &[u8]) -> Result<usize, Fault> {
+    let mut fields = Fields(head.get(2..).unwrap_or_default());
+    let len = usize::from(fields.u16().ok_or(Fault::Truncated)?);
+    if (1..=SEAL_BYTES_MAX).contains(&len) { Ok(len) } else { Err(Fault::Lengths) }
+}
+
+/// The seal in a whole frame.
+pub(super) fn parse_seal(frame: &[u8]) -> Result<&[u8], Fault> {
+    let mut fields = Fields(frame.get(2..).unwrap_or_default());
+    let (len, crc) = fields.u16().zip(fields.u32()).ok_or(Fault::Truncated)?;
+    let seal = fields.0;
+    if crc == seal_crc(len, seal) { Ok(seal) } else { Err(Fault::HeaderChecksum) }
+}
+
+fn seal_crc(len: u16, seal: &[u8]) -> u32 {
+    let fixed = crc32c::crc32c_append(crc32c::crc32c(&SEAL_TAG), &len.to_le_bytes());
+    crc32c::crc32c_append(fixed, seal)
 }
 
 /// A commit frame's content.

@@ -11,7 +11,7 @@ use crate::events::stamp::{EventRef, Origin, Revision};
 use super::batch::{Batch, BatchError, NewRecord, Placed};
 use super::chain::{ChainEnd, Staged, Vector, next_end};
 use super::erase::Erased;
-use super::frame::{COMMIT_BYTES, Commit, Cover, push_record};
+use super::frame::{COMMIT_BYTES, Commit, Cover, push_record, push_seal};
 
 /// What a group is built against.
 pub(super) struct Ground<'a> {
@@ -62,7 +62,8 @@ impl<'a> Group<'a> {
     pub(super) fn add(&mut self, batch: &Batch) -> Result<(), CodecError> {
         let outcome = match batch {
             Batch::Own(records) => Ok(self.add_own(records)?),
-            Batch::Foreign(records) => self.add_foreign(records),
+            Batch::Foreign(records) => self.add_foreign(records, None),
+            Batch::Sealed(records, seal) => self.add_foreign(records, Some(seal)),
         };
         self.outcomes.push(outcome);
         Ok(())
@@ -93,11 +94,20 @@ impl<'a> Group<'a> {
         Ok(placed)
     }
 
-    fn add_foreign(&mut self, records: &[Record]) -> Result<Vec<Placed>, BatchError> {
+    fn add_foreign(
+        &mut self,
+        records: &[Record],
+        seal: Option<&[u8]>,
+    ) -> Result<Vec<Placed>, BatchError> {
         let (bytes, cover, greatest) = (self.bytes.len(), self.cover, self.greatest);
         let mut staged = Staged::default();
-        let placed: Result<Vec<Placed>, BatchError> =
+        let mut placed: Result<Vec<Placed>, BatchError> =
             records.iter().map(|record| self.add_one_foreign(record, &mut staged)).collect();
+        if let Some(seal) = seal.filter(|_| placed.is_ok())
+            && let Err(fault) = push_seal(&mut self.bytes, &mut self.cover, seal)
+        {
+            placed = Err(BatchError::Frame(fault));
+        }
         if placed.is_ok() {
             staged.stack_on(&mut self.staged);
         } else {

@@ -51,13 +51,20 @@
 //! | mark | 1 | `B` a body follows, 0 blanked |
 //! | body | | zeroed when blanked |
 //!
+//! | seal frame | bytes | |
+//! |---|---|---|
+//! | tag | 2 | `EC 53` |
+//! | seal length | 2 | 1 to 1024 |
+//! | CRC | 4 | over the 4 bytes before it and the seal |
+//! | seal | | over the last record of its origin before it |
+//!
 //! | commit frame | bytes | |
 //! |---|---|---|
 //! | magic | 8 | `EC 43 4A 43 41 53 0D 0A` |
 //! | previous durable end | 8 | segment (high half) and offset: where this batch starts |
 //! | own end | 8 | segment and offset: where this frame ends |
 //! | records | 4 | in the batch |
-//! | cover | 4 | CRC over the 16 + header bytes of each of them, not over mark and body |
+//! | cover | 4 | CRC over the 16 + header bytes of each of them, not over mark and body, and over seal frames |
 //! | CRC | 4 | over the deployment's 16 bytes and the 32 before it |
 //!
 //! | erase list | bytes | |
@@ -108,7 +115,7 @@ pub use chain::{ChainEnd, Vector, last_life};
 pub use error::{Fault, LogError};
 pub use export::{Choose, ExportReport, export};
 pub use open::{Log, LogOptions, Opened};
-pub use reader::{LogReader, Scan, StoredRecord};
+pub use reader::{Entries, Entry, LogReader, Scan, StoredRecord};
 pub use space::{LogStatus, ReadOnlyReason};
 pub use status::LogSnapshot;
 pub use verify::{Finding, Problem, Progress, Report, verify};
@@ -130,6 +137,8 @@ mod erase_test;
 mod fixture;
 #[cfg(test)]
 mod log_test;
+#[cfg(test)]
+mod seal_test;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -94,6 +94,9 @@ pub struct Log {
     tail: Mutex<Option<Tail>>,
 }
 
+/// Is told that more is durable.
+pub(super) type Listener = Box<dyn Fn() + Send + Sync>;
+
 /// What the log, its writer and its readers have in common.
 pub(super) struct Shared {
     pub(super) files: Arc<dyn Files>,
@@ -106,10 +109,17 @@ pub(super) struct Shared {
     /// Every origin's last durable event.
     pub(super) vector: Mutex<Vector>,
     pub(super) gate: Gate,
+    /// Called whenever more is durable, on the writer's thread.
+    pub(super) listeners: RwLock<Vec<Listener>>,
     pub(super) counters: Counters,
 }
 
 impl Shared {
+    pub(super) fn tell_listeners(&self) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(|tell| tell());
+    }
+
     pub(super) fn erased(&self) -> RwLockReadGuard<'_, Erased> {
         self.erased.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,6 +249,7 @@ fn shared(
         delivered,
         vector: Mutex::new(vector),
         counters: Counters::default(),
+        listeners: RwLock::default(),
     }
 }
 

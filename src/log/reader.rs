@@ -101,6 +101,11 @@ impl LogReader {
         Scan { reader: self.clone(), at: from, to, cursor: None, over: false }
     }
 
+    /// The same with the seals between the records.
+    pub fn entries(&self, from: LogPosition, to: Option<LogPosition>) -> Entries {
+        Entries(self.scan(from, to))
+    }
+
     /// The record at a position.
     pub fn read_at(&self, position: LogPosition) -> Result<Record, LogError> {
         let end = self.end();
@@ -171,8 +176,42 @@ pub struct Scan {
     over: bool,
 }
 
+/// A record or a seal of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A record.
+    Record(StoredRecord),
+    /// A seal over the last record of its origin before it.
+    Seal {
+        /// Its bytes.
+        seal: Box<[u8]>,
+        /// Where the next scan goes on behind it.
+        next: LogPosition,
+    },
+}
+
+/// The records and seals of a log between two positions, in log order.
+pub struct Entries(Scan);
+
+impl Iterator for Entries {
+    type Item = Result<Entry, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.entry()
+    }
+}
+
 impl Scan {
-    fn advance(&mut self) -> Result<Option<StoredRecord>, LogError> {
+    fn entry(&mut self) -> Option<Result<Entry, LogError>> {
+        if self.over {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.over = !matches!(next, Some(Ok(_)));
+        next
+    }
+
+    fn advance(&mut self) -> Result<Option<Entry>, LogError> {
         loop {
             let Some(cursor) = &mut self.cursor else {
                 if self.at >= self.to {
@@ -189,10 +228,14 @@ impl Scan {
                         Ok(body) => {
                             let record =
                                 Record { header: header.into(), body: body.map(Into::into) };
-                            return Ok(Some(StoredRecord { position, next, record }));
+                            let stored = StoredRecord { position, next, record };
+                            return Ok(Some(Entry::Record(stored)));
                         }
                         Err(fault) => Halt::Fault(fault),
                     }
+                }
+                Ok(Some(Frame::Seal { seal, next })) => {
+                    return Ok(Some(Entry::Seal { seal: seal.into(), next }));
                 }
                 Ok(Some(Frame::Commit(_))) => continue,
                 Ok(None) => {
@@ -235,11 +278,12 @@ impl Iterator for Scan {
     type Item = Result<StoredRecord, LogError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
+        loop {
+            match self.entry()? {
+                Ok(Entry::Record(stored)) => return Some(Ok(stored)),
+                Ok(Entry::Seal { .. }) => {}
+                Err(error) => return Some(Err(error)),
+            }
         }
-        let next = self.advance().transpose();
-        self.over = !matches!(next, Some(Ok(_)));
-        next
     }
 }

@@ -87,6 +87,7 @@ impl Ending {
                     }
                     pending.take(position, header)?;
                 }
+                Ok(Some(Frame::Seal { .. })) => {}
                 Ok(Some(Frame::Commit(commit))) => {
                     self.durable = commit.end.offset();
                     self.greatest_revision = self.greatest_revision.max(pending.greatest);

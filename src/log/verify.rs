@@ -276,6 +276,7 @@ impl<'a> Check<'a> {
                 }
                 return Ok(false);
             }
+            Ok(Some(Frame::Seal { .. })) => return Ok(false),
             Ok(Some(Frame::Commit(commit))) => {
                 self.commit(&commit);
                 return Ok(false);

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::events::record::LogPosition;
@@ -111,6 +111,13 @@ impl LogWriter {
         self.shared.delivered.get()
     }
 
+    /// Calls `listener` from now on whenever more is durable. It runs on the writer's thread: it
+    /// must be quick, must not block and must not panic.
+    pub fn on_durable(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let listeners = self.shared.listeners.write();
+        listeners.unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
     /// Takes no more; what waits is still written. Does not wait.
     pub fn shut(&self) {
         self.shared.gate.close();
@@ -187,6 +194,7 @@ impl Worker {
         self.tail.greatest_revision = self.tail.greatest_revision.max(built.greatest);
         built.staged.merge_into(&mut lock(&self.shared.vector));
         self.shared.durable.set(built.end);
+        self.shared.tell_listeners();
         self.spare = built.bytes;
         Ok(built.outcomes)
     }
