@@ -30,6 +30,7 @@ pub mod files;
 
 pub mod log;
 pub mod replay;
+pub mod replication;
 pub mod state;
 pub mod tokens;
 

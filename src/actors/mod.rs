@@ -11,20 +11,29 @@
 //! This room must never know HTTP, clear text or keys.
 
 pub mod absorb;
+pub mod answers;
 pub mod checkpointer;
 pub mod directory;
 pub mod failure;
 pub mod holds;
 pub mod house;
+pub mod inbox;
 pub mod journal;
 mod known;
 pub mod lane;
 pub mod lanes;
+pub mod parked;
+pub mod publisher;
+pub mod reconciler;
 pub mod recovery;
 pub mod registry;
+pub mod replica;
+pub mod replicas;
+pub mod runs;
 pub mod shard;
 pub mod shard_mailbox;
 pub mod shard_reads;
+pub mod standing;
 
 pub use failure::{Failure, Unavailable};
 pub use house::House;

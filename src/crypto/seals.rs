@@ -63,6 +63,11 @@ impl SealVerifier {
         Some(Self { deployment, key: VerifyingKey::from_bytes(key).ok()? })
     }
 
+    /// The key.
+    pub fn verifying_key(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// Whether the region made this seal.
     pub fn is_seal(&self, seal: &Seal) -> bool {
         let signed = Seal::signed(self.deployment, &seal.origin, seal.sequence, &seal.head);

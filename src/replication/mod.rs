@@ -1,0 +1,4 @@
+//! The way between nodes.
+
+pub mod link;
+pub mod relay;
