@@ -27,6 +27,7 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod phone;
+pub mod replication;
 pub mod state;
 
 mod layers;
@@ -52,6 +53,7 @@ use self::logging::LoggingConfig;
 use self::metrics::MetricsConfig;
 use self::node::NodeConfig;
 use self::phone::PhoneConfig;
+use self::replication::ReplicationConfig;
 use self::state::StateConfig;
 
 /// The text of `config/default.toml`: every setting, its meaning, its range and its default.
@@ -87,6 +89,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Phone numbers.
     pub phone: PhoneConfig,
+    /// The way to other nodes.
+    pub replication: ReplicationConfig,
     /// Figures for Prometheus.
     pub metrics: MetricsConfig,
     /// `jcas demo`.
@@ -149,6 +153,7 @@ impl Config {
             limits,
             keys,
             phone,
+            replication,
             metrics,
             demo,
             logging: _,
@@ -163,6 +168,7 @@ impl Config {
         limits.validate(review);
         keys.validate(review);
         phone.validate(review);
+        replication.validate(review);
         metrics.validate(review);
         demo.validate(review);
     }
