@@ -138,6 +138,11 @@ impl House {
         Arc::clone(&self.registry_view.borrow())
     }
 
+    /// Where the newest view of companies and keys is found.
+    pub fn registry_watch(&self) -> RegistryWatch {
+        self.registry_view.clone()
+    }
+
     /// Waits until every actor has put into the store what the log delivered before.
     pub async fn settle(&self) -> Result<(), Unavailable> {
         for shard in self.shards.iter() {

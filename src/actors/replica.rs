@@ -84,8 +84,8 @@ pub struct ReplicaParts {
     pub clock: Arc<dyn Clock>,
     /// How far the clocks of most peers may be behind this one, in milliseconds.
     pub clock_limit_ms: u64,
-    /// Where the publisher's cursor is kept.
-    pub keep_cursor: Box<dyn FnMut(LogPosition) + Send>,
+    /// Keeps the publisher's cursor, where that is due or the actor ends; says whether it did.
+    pub keep_cursor: Box<dyn FnMut(LogPosition, bool) -> bool + Send>,
     /// The state hash and the vector it is of, as computed last.
     pub state_hash: watch::Receiver<Option<(Vector, Digest)>>,
 }
@@ -260,7 +260,7 @@ impl Actor {
             }
             self.publish();
         }
-        self.keep();
+        self.keep(true);
         self.parts.link.shut();
     }
 
@@ -496,7 +496,7 @@ impl Actor {
         let outgoing = reconciler.tick(now_ms, &vector, hash, |node| inbox.admits(node, now_ms));
         self.send_all(outgoing);
         self.update_status();
-        self.keep();
+        self.keep(false);
     }
 
     fn state_hash(&self, vector: &Vector) -> Option<Digest> {
@@ -513,10 +513,9 @@ impl Actor {
         self.status.send_if_modified(|known| std::mem::replace(known, status) != status);
     }
 
-    fn keep(&mut self) {
+    fn keep(&mut self, ending: bool) {
         let cursor = self.parts.publisher.cursor();
-        if self.kept != Some(cursor) {
-            (self.parts.keep_cursor)(cursor);
+        if self.kept != Some(cursor) && (self.parts.keep_cursor)(cursor, ending) {
             self.kept = Some(cursor);
         }
     }

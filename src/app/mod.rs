@@ -9,6 +9,7 @@
 
 pub mod listeners;
 pub mod recovered;
+pub mod replication;
 pub mod upkeep;
 
 mod parts;
@@ -27,6 +28,7 @@ use crate::accounts::Accounts;
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
+use crate::actors::replica::Replica;
 use crate::actors::shard::OnFatal;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
 use crate::config::Config;
@@ -35,6 +37,7 @@ use crate::deployment::lock::{DataLock, lock};
 use crate::deployment::{self, Deployment, InitOptions};
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::Cause;
+use crate::events::ids::NodeName;
 use crate::gauges::Gauges;
 use crate::health::NodeHealth;
 use crate::log::{LogError, LogWriter};
@@ -44,6 +47,7 @@ use crate::tls::TlsError;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
+use self::replication::{Connect, Ground};
 
 pub use crate::http::openapi::OPENAPI;
 
@@ -125,6 +129,8 @@ pub struct Node {
     checkpointer: Checkpointer,
     writer: LogWriter,
     arbiters: Vec<Arbiter>,
+    /// Replication, where the node has peers.
+    pub replica: Option<Replica>,
     _lock: DataLock,
 }
 
@@ -165,7 +171,20 @@ impl Node {
             let name = &deployment.description().deployment.name;
             tracing::info!(%name, folder = %deployment.folder().display(), "made a deployment");
         }
-        Self::start_deployment(config, deployment, listeners, metrics).await
+        let wires = Wires::configured(config);
+        Self::start_deployment(config, deployment, listeners, metrics, wires).await
+    }
+
+    /// The same with given ways to other nodes instead of the configured ones.
+    pub async fn start_wired(
+        config: &Config,
+        listeners: Listeners,
+        peers: Vec<NodeName>,
+        connect: Connect,
+    ) -> Result<Self, AppError> {
+        let (deployment, _) = open_or_init(config)?;
+        let wires = Wires { peers, connect: Some(connect) };
+        Self::start_deployment(config, deployment, listeners, None, wires).await
     }
 
     async fn start_deployment(
@@ -173,6 +192,7 @@ impl Node {
         deployment: Deployment,
         listeners: Listeners,
         metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+        wires: Wires,
     ) -> Result<Self, AppError> {
         let data_lock = lock(deployment.folder())?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -194,10 +214,31 @@ impl Node {
         let writer =
             recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
         let journal = Journal::new(writer.clone(), origin, clock.clone(), Arc::new(OsEntropy));
-        let (house, arbiters) = start_actors(config, &deployment, &recovered, &journal, &on_fatal);
+        let (house, mut arbiters) =
+            start_actors(config, &deployment, &recovered, &journal, &on_fatal);
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
         let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall, tokens)?);
+        let (_hashes, state_hash) = watch::channel(None);
+        let replica = match wires.connect {
+            None => None,
+            Some(connect) => {
+                let ground = Ground {
+                    config: &config.replication,
+                    deployment: &deployment,
+                    own: origin,
+                    log: &recovered.log,
+                    writer: &writer,
+                    house: &house,
+                    clock: &clock,
+                    wall: &wall,
+                    state_hash,
+                };
+                let (replica, arbiter) = replication::start(ground, wires.peers, connect).await?;
+                arbiters.push(arbiter);
+                Some(replica)
+            }
+        };
         let checkpointer = Checkpointer::start(CheckpointParts {
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),
@@ -247,6 +288,7 @@ impl Node {
             checkpointer,
             writer,
             arbiters,
+            replica,
             _lock: data_lock,
         })
     }
@@ -262,6 +304,9 @@ impl Node {
         for server in &self.servers {
             server.stop(true).await;
         }
+        if let Some(replica) = &self.replica {
+            replica.stop().await;
+        }
         let finished = tokio::task::spawn_blocking(move || self.checkpointer.finish()).await;
         self.writer.close();
         for arbiter in &self.arbiters {
@@ -269,6 +314,19 @@ impl Node {
         }
         self.accounts.pool().shutdown();
         Ok(finished.unwrap_or(Ok(()))?)
+    }
+}
+
+/// The ways to other nodes.
+struct Wires {
+    peers: Vec<NodeName>,
+    connect: Option<Connect>,
+}
+
+impl Wires {
+    /// Those of the settings.
+    const fn configured(_config: &Config) -> Self {
+        Self { peers: Vec::new(), connect: None }
     }
 }
 

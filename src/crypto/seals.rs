@@ -5,9 +5,10 @@
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
+use crate::events::event::OriginDistrusted;
 use crate::events::ids::{DeploymentId, Digest};
 use crate::events::message::news_signed;
-use crate::events::run::{Seal, Signature};
+use crate::events::run::{Seal, Signature, distrust_signed};
 use crate::events::stamp::Origin;
 
 /// What a region signs with. Wiped when dropped.
@@ -84,6 +85,23 @@ impl SealVerifier {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.to_bytes());
         self.key.verify_strict(bytes, &signature).is_ok()
     }
+}
+
+/// Whether the deployment's operator signed that a life is cut off.
+pub fn operator_signed(key: &[u8; 32], deployment: DeploymentId, cut: &OriginDistrusted) -> bool {
+    let Ok(key) = VerifyingKey::from_bytes(key) else { return false };
+    let signature = ed25519_dalek::Signature::from_slice(&cut.signature);
+    let signed = distrust_signed(deployment, cut);
+    signature.is_ok_and(|signature| key.verify_strict(&signed, &signature).is_ok())
+}
+
+/// Signs with the deployment's operator key that a life is cut off.
+pub fn sign_distrust(
+    seed: &[u8; 32],
+    deployment: DeploymentId,
+    cut: &OriginDistrusted,
+) -> [u8; 64] {
+    SigningKey::from_bytes(seed).sign(&distrust_signed(deployment, cut)).to_bytes()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
-use super::event::Event;
+use super::event::{Event, OriginDistrusted};
 use super::ids::{DeploymentId, Digest, NodeName};
 use super::record::{Fact, Header, Record, Subject};
 use super::stamp::{EffectiveTime, Origin, Revision, Stamp};
@@ -69,6 +69,16 @@ impl Seal {
         bytes.extend_from_slice(origin.to_string().as_bytes());
         bytes
     }
+}
+
+/// The bytes that an operator signs to cut a life off.
+pub fn distrust_signed(deployment: DeploymentId, cut: &OriginDistrusted) -> Vec<u8> {
+    let mut bytes = b"jcas distrust v1\0".to_vec();
+    bytes.extend_from_slice(&deployment.0);
+    bytes.extend_from_slice(&cut.from_sequence.to_be_bytes());
+    bytes.push(u8::from(cut.and_later_lives));
+    bytes.extend_from_slice(cut.origin.to_string().as_bytes());
+    bytes
 }
 
 /// Consecutive events of one origin and the seal over the last one. All events of a command are in

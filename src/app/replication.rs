@@ -1,0 +1,186 @@
+//! The replication of a node, put together: engines, actor, and what they need of the house.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::actors::House;
+use crate::actors::answers::Answers;
+use crate::actors::inbox::{InboxEngine, InboxParts};
+use crate::actors::parked::Parked;
+use crate::actors::publisher::PublisherEngine;
+use crate::actors::reconciler::{Pace, ReconcilerEngine};
+use crate::actors::replica::{self, Replica, ReplicaParts};
+use crate::actors::replicas::Replicas;
+use crate::actors::runs::RunReader;
+use crate::clock::{Clock, NodeClock};
+use crate::config::replication::ReplicationConfig;
+use crate::crypto::seals::{SealVerifier, Sealer, operator_signed};
+use crate::deployment::Deployment;
+use crate::events::ids::{Digest, NodeName};
+use crate::events::record::LogPosition;
+use crate::events::stamp::Origin;
+use crate::log::{Log, LogWriter, Vector};
+use crate::replication::link::{Delivery, Link};
+
+use super::AppError;
+
+/// Where the publisher's cursor lies in a data folder.
+const REPLICATION_FOLDER: &str = "replication";
+
+/// The file of the cursor.
+const CURSOR_FILE: &str = "cursor";
+
+/// How often the cursor is written at most: what was published since goes again after a kill.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
+
+/// A way to the other nodes, opened: the link and what comes by it.
+pub struct Wire {
+    /// The link.
+    pub link: Arc<dyn Link>,
+    /// What comes.
+    pub incoming: mpsc::Receiver<Delivery>,
+}
+
+/// Opens a link on the runtime that it is to run on.
+pub type Connect = Box<dyn FnOnce() -> Result<Wire, AppError> + Send>;
+
+/// What replication is put together from.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a ReplicationConfig,
+    pub(super) deployment: &'a Deployment,
+    pub(super) own: Origin,
+    pub(super) log: &'a Arc<Log>,
+    pub(super) writer: &'a LogWriter,
+    pub(super) house: &'a House,
+    pub(super) clock: &'a NodeClock,
+    pub(super) wall: &'a Arc<dyn Clock>,
+    pub(super) state_hash: watch::Receiver<Option<(Vector, Digest)>>,
+}
+
+/// Starts the replication actor on a thread of its own.
+pub(super) async fn start(
+    ground: Ground<'_>,
+    peers: Vec<NodeName>,
+    connect: Connect,
+) -> Result<(Replica, Arbiter), AppError> {
+    let unlinked = unlinked(&ground, peers)?;
+    let arbiter = Arbiter::new();
+    let (reply, started) = oneshot::channel();
+    arbiter.spawn(async move {
+        let replica = connect().map(|wire| replica::start(unlinked(wire)));
+        // Nobody waits any more where the start was given up.
+        let _unheard = reply.send(replica);
+    });
+    let replica = started.await.map_err(|_| AppError::System {
+        doing: "start the thread of replication",
+        source: std::io::ErrorKind::Other.into(),
+    })??;
+    Ok((replica, arbiter))
+}
+
+/// Everything but the link, which is opened on the actor's own thread.
+fn unlinked(
+    ground: &Ground<'_>,
+    peers: Vec<NodeName>,
+) -> Result<impl FnOnce(Wire) -> ReplicaParts + Send + 'static, AppError> {
+    let Ground { config, deployment, own, log, writer, house, clock, wall, state_hash } = ground;
+    let description = deployment.description();
+    let id = description.deployment.id;
+    let sealer = Sealer::new(id, deployment.region_signing_seed().expose());
+    let verifier = |keys: &crate::deployment::description::RegionKeys| {
+        Some((keys.region, SealVerifier::new(id, keys.signing_key.as_bytes())?))
+    };
+    let verifiers = description.deployment.regions.iter().filter_map(verifier).collect();
+    let operator = *description.deployment.operator_key.as_bytes();
+    let (heard_by, heard) = mpsc::unbounded_channel();
+    let absorbing = (*house).clone();
+    let limit_ms = config.future_limit_s.saturating_mul(1000);
+    let inbox = InboxEngine::new(InboxParts {
+        deployment: id,
+        own: *own,
+        verifiers,
+        is_operators: Arc::new(move |cut| operator_signed(&operator, id, cut)),
+        clock: (*clock).clone(),
+        future_limit_ms: limit_ms,
+        log: Arc::clone(log),
+        writer: (*writer).clone(),
+        registry: house.registry_watch(),
+        absorb: Arc::new(move |sorted, absorbed| absorbing.absorb(sorted, absorbed)),
+        notify: Arc::new(move |news| drop(heard_by.send(news))),
+    });
+    let runs = RunReader::new(log.reader(), sealer.clone(), description.region);
+    let folder = deployment.folder().join(REPLICATION_FOLDER);
+    let cursor =
+        Cursor::open(&folder).map_err(AppError::system("open the folder of replication"))?;
+    let publisher =
+        PublisherEngine::new(id, own.name(), runs.clone(), cursor.read(), config.window);
+    let pace = Pace {
+        vector: Duration::from_millis(config.vector_ms),
+        fetch: Duration::from_millis(config.fetch_ms),
+        away: Duration::from_secs(config.away_s),
+    };
+    let nudge = Arc::new(Notify::new());
+    let bell = Arc::clone(&nudge);
+    writer.on_durable(move || bell.notify_one());
+    let (log, wall, own, state_hash) =
+        (Arc::clone(log), Arc::clone(wall), *own, state_hash.clone());
+    let mut cursor = cursor;
+    Ok(move |wire: Wire| ReplicaParts {
+        deployment: id,
+        own,
+        sealer,
+        link: wire.link,
+        incoming: wire.incoming,
+        publisher,
+        inbox,
+        heard,
+        reconciler: ReconcilerEngine::new(own, peers.iter().copied(), pace),
+        answers: Answers::new(runs),
+        replicas: Replicas::new(peers),
+        parked: Parked::default(),
+        log,
+        nudge,
+        clock: wall,
+        clock_limit_ms: limit_ms,
+        keep_cursor: Box::new(move |position, ending| cursor.keep(position, ending)),
+        state_hash,
+    })
+}
+
+/// The publisher's cursor in its file: a decimal number. A file that is missing or damaged means
+/// that everything is published again, which receivers do not mind.
+struct Cursor {
+    path: PathBuf,
+    written: Option<std::time::Instant>,
+}
+
+impl Cursor {
+    fn open(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { path: folder.join(CURSOR_FILE), written: None })
+    }
+
+    fn read(&self) -> LogPosition {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        LogPosition::from_bits(text.trim().parse().unwrap_or(0))
+    }
+
+    /// Writes it where that is due. Says whether it was.
+    fn keep(&mut self, position: LogPosition, ending: bool) -> bool {
+        if !ending && self.written.is_some_and(|written| written.elapsed() < CURSOR_EVERY) {
+            return false;
+        }
+        self.written = Some(std::time::Instant::now());
+        let unborn = self.path.with_extension("new");
+        let kept = std::fs::write(&unborn, format!("{}\n", position.to_bits()))
+            .and_then(|()| std::fs::rename(&unborn, &self.path));
+        if let Err(error) = &kept {
+            tracing::warn!(%error, "how far events were published could not be kept");
+        }
+        kept.is_ok()
+    }
+}
