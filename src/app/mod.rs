@@ -138,19 +138,20 @@ pub struct Node {
 pub fn open_or_init(config: &Config) -> Result<(Deployment, bool), AppError> {
     let folder = data_folder(config);
     match deployment::open(&folder) {
-        Err(DeploymentError::NoDeployment { .. }) => Ok((init(config)?, true)),
+        Err(DeploymentError::NoDeployment { .. }) => Ok((init(config, &[])?, true)),
         opened => Ok((opened?, false)),
     }
 }
 
-/// Makes a new deployment as the settings say.
-pub fn init(config: &Config) -> Result<Deployment, AppError> {
+/// Makes a new deployment as the settings say, with a bundle for each further node.
+pub fn init(config: &Config, further: &[NodeName]) -> Result<Deployment, AppError> {
     let name = config.node.deployment.parse().map_err(|_| AppError::System {
         doing: "use the deployment's name",
         source: std::io::ErrorKind::InvalidInput.into(),
     })?;
-    let options = InitOptions { name, region: config.node.region, node: config.node.name };
-    Ok(deployment::init(&data_folder(config), options, &mut getrandom::fill)?)
+    let first = NodeName { region: config.node.region, node: config.node.name };
+    let options = InitOptions { name, first, further: further.to_vec() };
+    Ok(deployment::init(&data_folder(config), &options, &mut getrandom::fill)?)
 }
 
 /// The data folder, from the root.
@@ -195,6 +196,7 @@ impl Node {
         wires: Wires,
     ) -> Result<Self, AppError> {
         let data_lock = lock(deployment.folder())?;
+        warn_of_secrets(&deployment);
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let recovered = recover(config, &deployment, &wall, false)?;
         recovered.checkpoint()?;
@@ -327,6 +329,16 @@ impl Wires {
     /// Those of the settings.
     const fn configured(_config: &Config) -> Self {
         Self { peers: Vec::new(), connect: None }
+    }
+}
+
+/// Names the secrets in the data folder that have no business on a running node.
+fn warn_of_secrets(deployment: &Deployment) {
+    if let Some(path) = deployment.operator_key_left_here() {
+        tracing::warn!(path = %path.display(), "the operator key is on this node: take it offline");
+    }
+    for path in deployment.bundles_left_here() {
+        tracing::warn!(path = %path.display(), "a bundle is on this node: delete it once it joined");
     }
 }
 

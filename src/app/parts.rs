@@ -110,7 +110,7 @@ pub(super) fn make_accounts(
         deployment: description.deployment.id,
         origin,
         kms: Arc::new(deployment.local_kms()),
-        regions: description.deployment.regions.iter().map(|keys| keys.region).collect(),
+        regions: description.deployment.active_regions().map(|keys| keys.region).collect(),
         house: house.clone(),
         clock: Arc::clone(wall),
         cached_users: config.keys.user_key_cache_entries,
@@ -201,8 +201,7 @@ fn rates(config: &LimitsConfig) -> Rates {
 }
 
 pub(super) fn index_key(deployment: &Deployment) -> IndexKey {
-    let key = deployment.index_key();
-    IndexKey::from_bytes(key.version, *key.secret.expose())
+    IndexKey::from_bytes(deployment.index_key_version(), *deployment.index_key().expose())
 }
 
 pub(super) fn make_api(

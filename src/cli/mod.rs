@@ -3,11 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use. What is asked for goes to standard output, everything
 //! else to standard error.
 
+pub mod bundle;
 pub mod check_config;
 pub mod client;
 pub mod demo;
 pub mod health;
 pub mod init;
+pub mod join;
 mod key;
 pub mod log;
 pub mod logging;
@@ -61,12 +63,12 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     Serve,
     /// Ask the running node how it is.
     Health(health::HealthArgs),
-    /// Make a new deployment in the data folder.
-    #[command(after_help = "\
-A first `jcas serve` does it by itself.
-
-Example: JCAS__NODE__DEPLOYMENT=shops jcas init")]
-    Init,
+    /// Make a new deployment: its first node's data folder, and a bundle for each further node.
+    Init(init::InitArgs),
+    /// Let a node in: make its data folder from the bundle that was made for it.
+    Join(join::JoinArgs),
+    /// Make the bundle that another node of this node's region joins with.
+    Bundle(bundle::BundleArgs),
     /// Read the settings and name everything that is wrong with them.
     #[command(after_help = "Example: jcas --config /etc/jcas/jcas.toml check-config")]
     CheckConfig,
@@ -114,7 +116,9 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(config, &args),
         Command::Serve => serve::run(config),
         Command::Health(args) => health::run(config, &args),
-        Command::Init => init::run(config),
+        Command::Init(args) => init::run(config, args),
+        Command::Join(args) => join::run(config, args),
+        Command::Bundle(args) => bundle::run(config, args),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),

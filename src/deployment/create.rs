@@ -5,19 +5,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 
+use super::bundle::Bundle;
 use super::description::Description;
 use super::error::DeploymentError;
 use super::file::{self, io_error};
 use super::key_file::{FIRST_VERSION, KeyPurpose, SecretKey, StoredKey};
-use super::{KEYS_FOLDER, Randomness};
+use super::secrets::Secrets;
+use super::{BUNDLES_FOLDER, KEYS_FOLDER, Randomness};
 
-/// Every secret of a new data folder.
-pub(super) struct Secrets {
-    pub(super) index: SecretKey,
-    pub(super) region_wrapping: SecretKey,
-    pub(super) region_signing: SecretKey,
+/// What a new data folder is filled with.
+pub(super) struct Contents<'a> {
+    pub(super) description: &'a Description,
+    pub(super) secrets: &'a Secrets,
     /// Only the first node's folder ever has it.
-    pub(super) operator: Option<SecretKey>,
+    pub(super) operator: Option<&'a SecretKey>,
+    /// For the nodes that are to join, if any.
+    pub(super) bundles: &'a [Bundle],
 }
 
 /// The folder's full path, if a deployment may be made there: it is empty or does not exist.
@@ -32,8 +35,8 @@ fn check_free(folder: &Path) -> Result<(), DeploymentError> {
         Ok(found) => {
             return Err(DeploymentError::Exists {
                 folder: folder.to_owned(),
-                name: found.deployment.name.to_string(),
-                node: format!("{}/{}", found.region, found.node),
+                found: Box::new(found.deployment.named()),
+                node: found.node_name(),
             });
         }
         Err(DeploymentError::NoDeployment { .. }) => {}
@@ -52,8 +55,7 @@ fn check_free(folder: &Path) -> Result<(), DeploymentError> {
 /// Makes the data folder, which [`free_folder`] found free, with the description and the secrets.
 pub(super) fn create(
     folder: &Path,
-    description: &Description,
-    secrets: &Secrets,
+    contents: &Contents<'_>,
     randomness: Randomness<'_>,
 ) -> Result<(), DeploymentError> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
@@ -68,7 +70,7 @@ pub(super) fn create(
     beside_name.push(format!(".new-{}", hex::encode(tag)));
     let beside = Beside(parent.join(beside_name));
     file::create_private_folder(&beside.0)?;
-    fill(&beside.0, description, secrets)?;
+    fill(&beside.0, contents)?;
 
     // Replaces an empty folder or nothing. If somebody put something there meanwhile, it fails, and
     // the reason is looked for there first.
@@ -80,27 +82,27 @@ pub(super) fn create(
 }
 
 /// Writes everything into an empty folder and makes it durable.
-fn fill(
-    folder: &Path,
-    description: &Description,
-    secrets: &Secrets,
-) -> Result<(), DeploymentError> {
+fn fill(folder: &Path, contents: &Contents<'_>) -> Result<(), DeploymentError> {
+    let Contents { description, secrets, operator, bundles } = *contents;
     let keys = folder.join(KEYS_FOLDER);
     file::create_private_folder(&keys)?;
-    let index_version = description.deployment.index_key_version;
-    let files = [
-        (KeyPurpose::Index, index_version, Some(&secrets.index)),
-        (KeyPurpose::RegionWrapping, FIRST_VERSION, Some(&secrets.region_wrapping)),
-        (KeyPurpose::RegionSigning, FIRST_VERSION, Some(&secrets.region_signing)),
-        (KeyPurpose::Operator, FIRST_VERSION, secrets.operator.as_ref()),
-    ];
-    for (purpose, version, secret) in files {
-        let Some(secret) = secret.cloned() else { continue };
-        let deployment = description.deployment.id;
-        let key = StoredKey { deployment, purpose, version, secret };
+    for key in secrets.stored(description) {
+        key.write_new(&keys.join(key.purpose.file_name()))?;
+    }
+    if let Some(secret) = operator.cloned() {
+        let (deployment, purpose) = (description.deployment.id, KeyPurpose::Operator);
+        let key = StoredKey { deployment, purpose, version: FIRST_VERSION, secret };
         key.write_new(&keys.join(purpose.file_name()))?;
     }
     file::sync_folder(&keys)?;
+    if !bundles.is_empty() {
+        let waiting = folder.join(BUNDLES_FOLDER);
+        file::create_private_folder(&waiting)?;
+        for bundle in bundles {
+            bundle.write_new(&waiting.join(bundle.file_name()))?;
+        }
+        file::sync_folder(&waiting)?;
+    }
     description.write_new(folder)?;
     file::sync_folder(folder)
 }

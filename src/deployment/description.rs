@@ -6,24 +6,27 @@
 //!   "deployment": {
 //!     "id": "32 hex digits",
 //!     "name": "retail",
+//!     "version": 1,
 //!     "shards": 64,
 //!     "index_key_version": 1,
 //!     "operator_key": "64 hex digits, Ed25519",
 //!     "regions": [
 //!       { "region": "west", "wrapping_key": "64 hex digits, X25519",
-//!         "signing_key": "64 hex digits, Ed25519" }
+//!         "signing_key": "64 hex digits, Ed25519", "retired": false }
 //!     ]
 //!   },
+//!   "signature": "128 hex digits, Ed25519",
 //!   "region": "west",
 //!   "node": "n1",
 //!   "checksum": "8 hex digits"
 //! }
 //! ```
 //!
-//! What stands under `deployment` is equal on every node and is what a bundle brings to a new one;
+//! What stands under `deployment` is equal on every node of the same `version` and is what a bundle
+//! brings to a new one. The operator key signs it: [`SIGNED_LABEL`], then that object without
+//! spaces, fields in this order. So nobody but the operator adds a region that keys are wrapped for.
 //! `region` and `node` are this node's own. The check sum is CRC32C of the same document without
-//! spaces and without `checksum`, fields in this order: a damaged public key would wrap branch keys
-//! for nobody, and nothing else would show it.
+//! spaces and without `checksum`: it shows damage to the rest.
 
 use std::io;
 use std::num::NonZeroU16;
@@ -33,8 +36,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DeploymentError;
 use super::file::{self, io_error};
-use super::names::{DeploymentName, VerifyingKey};
-use crate::events::ids::{DeploymentId, NodeId, RegionId};
+use super::key_file::SecretKey;
+use super::names::{DeploymentName, Named, Signature, VerifyingKey};
+use crate::events::ids::{DeploymentId, NodeId, NodeName, RegionId};
 use crate::kms::local::WrappingPublicKey;
 
 /// The file's name in the data folder.
@@ -43,13 +47,18 @@ pub(super) const DESCRIPTION_FILE: &str = "deployment.json";
 const FORMAT: u32 = 1;
 
 /// Room for thousands of regions; a longer file is not one of ours.
-const FILE_BYTES_MAX: usize = 1 << 20;
+pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// What every message that the operator key signs for a description begins with.
+const SIGNED_LABEL: &[u8] = b"jcas deployment description v1";
 
 /// What a node says openly about itself and its deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// What is equal on every node.
     pub deployment: Common,
+    /// The operator's signature over that.
+    pub signature: Signature,
     /// The region this node is in.
     pub region: RegionId,
     /// This node's name in its region.
@@ -64,6 +73,8 @@ pub struct Common {
     pub id: DeploymentId,
     /// Names it for people.
     pub name: DeploymentName,
+    /// Rises by one whenever the regions change.
+    pub version: u32,
     /// Into how many shards users are divided. Never changes.
     pub shards: NonZeroU16,
     /// The version of the blind-index key in use.
@@ -84,66 +95,137 @@ pub struct RegionKeys {
     pub wrapping_key: WrappingPublicKey,
     /// Verifies what it signed.
     pub signing_key: VerifyingKey,
+    /// Whether the region is no more: what it signed stays valid, no key is wrapped for it.
+    pub retired: bool,
+}
+
+impl Common {
+    /// As an error names it.
+    pub fn named(&self) -> Named {
+        Named { id: self.id, name: Some(self.name.clone()) }
+    }
+
+    /// The public keys of a region, retired or not.
+    pub fn region(&self, region: RegionId) -> Option<&RegionKeys> {
+        self.regions.iter().find(|keys| keys.region == region)
+    }
+
+    /// The regions that are not retired.
+    pub fn active_regions(&self) -> impl Iterator<Item = &RegionKeys> {
+        self.regions.iter().filter(|keys| !keys.retired)
+    }
+
+    /// The operator's signature over this.
+    pub(super) fn sign(&self, operator: &SecretKey) -> Result<Signature, serde_json::Error> {
+        Ok(Signature::of(&self.message()?, operator.expose()))
+    }
+
+    /// Whether the operator with this key signed it.
+    pub(super) fn is_signed(&self, signature: &Signature, operator: &VerifyingKey) -> bool {
+        self.message().is_ok_and(|message| operator.verifies(&message, signature))
+    }
+
+    fn message(&self) -> Result<Vec<u8>, serde_json::Error> {
+        Ok([SIGNED_LABEL, &serde_json::to_vec(self)?].concat())
+    }
+
+    /// What no single field shows.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.regions.is_sorted_by(|one, next| one.region < next.region) {
+            Ok(())
+        } else {
+            Err("its regions are not sorted, or one is named twice")
+        }
+    }
 }
 
 impl Description {
     /// The public keys of this node's own region.
     pub fn own_region(&self) -> Option<&RegionKeys> {
-        self.deployment.regions.iter().find(|keys| keys.region == self.region)
+        self.deployment.region(self.region)
+    }
+
+    /// This node's name.
+    pub const fn node_name(&self) -> NodeName {
+        NodeName { region: self.region, node: self.node }
     }
 
     /// Writes the description into a new file of `folder`.
     pub(super) fn write_new(&self, folder: &Path) -> Result<(), DeploymentError> {
         let path = folder.join(DESCRIPTION_FILE);
-        let mut stored = Stored {
-            format: FORMAT,
-            deployment: self.deployment.clone(),
-            region: self.region,
-            node: self.node,
-            checksum: None,
-        };
-        let as_io = |error: serde_json::Error| io_error("write", &path)(error.into());
-        stored.checksum = Some(stored.expected_checksum().map_err(as_io)?);
-        let mut text = serde_json::to_vec_pretty(&stored).map_err(as_io)?;
-        text.push(b'\n');
-        file::write_new(&path, &text)
+        file::write_new(&path, &self.encode().map_err(unwritten(&path))?)
     }
 
     /// Reads the description of `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, DeploymentError> {
         let path = folder.join(DESCRIPTION_FILE);
-        let damaged = |reason| DeploymentError::Damaged { path: path.clone(), reason };
-        let text = match file::read_public(&path, FILE_BYTES_MAX) {
+        match file::read_public(&path, FILE_BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(DeploymentError::NoDeployment { folder: folder.to_owned() });
+                Err(DeploymentError::NoDeployment { folder: folder.to_owned() })
             }
-            read => read.map_err(io_error("read", &path))?,
-        };
-        // A newer format may have any other fields, so its number is read by itself.
-        let Format { format } =
-            serde_json::from_slice(&text).map_err(|_| damaged("it is not a description"))?;
-        if format > FORMAT {
-            return Err(DeploymentError::Newer { path, found: format, known: FORMAT });
+            read => Self::decode(&read.map_err(io_error("read", &path))?, &path),
         }
+    }
+
+    /// The document.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut stored = Stored {
+            format: FORMAT,
+            deployment: self.deployment.clone(),
+            signature: self.signature,
+            region: self.region,
+            node: self.node,
+            checksum: None,
+        };
+        stored.checksum = Some(stored.expected_checksum()?);
+        let mut text = serde_json::to_vec_pretty(&stored)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// The description that this document, in the file `path`, is.
+    pub(super) fn decode(text: &[u8], path: &Path) -> Result<Self, DeploymentError> {
+        let damaged = |reason| DeploymentError::Damaged { path: path.to_owned(), reason };
+        let format = format_of(text, path, FORMAT)?;
         let stored: Stored =
-            serde_json::from_slice(&text).map_err(|_| damaged("a field is missing or wrong"))?;
+            serde_json::from_slice(text).map_err(|_| damaged("a field is missing or wrong"))?;
         let expected = stored.expected_checksum().map_err(|_| damaged("it cannot be checked"))?;
         if format != FORMAT || stored.checksum != Some(expected) {
             return Err(damaged("its check sum is wrong (it is not to be edited by hand)"));
         }
-        let Stored { deployment, region, node, .. } = stored;
-        let description = Self { deployment, region, node };
+        let Stored { deployment, signature, region, node, .. } = stored;
+        let description = Self { deployment, signature, region, node };
         description.check().map_err(damaged)?;
         Ok(description)
     }
 
     /// What no single field shows.
     fn check(&self) -> Result<(), &'static str> {
-        let regions = &self.deployment.regions;
-        if !regions.is_sorted_by(|one, next| one.region < next.region) {
-            return Err("its regions are not sorted, or one is named twice");
+        self.deployment.check()?;
+        if !self.deployment.is_signed(&self.signature, &self.deployment.operator_key) {
+            return Err("the operator key did not sign it");
         }
         self.own_region().map(|_| ()).ok_or("its own region is not among the regions")
+    }
+}
+
+/// Why a document could not be written into the file `path`.
+pub(super) fn unwritten(path: &Path) -> impl FnOnce(serde_json::Error) -> DeploymentError {
+    move |error| io_error("write", path)(error.into())
+}
+
+/// The format of the document in the file `path`. A newer one may have any other fields, so its
+/// number is read by itself.
+pub(super) fn format_of(text: &[u8], path: &Path, known: u32) -> Result<u32, DeploymentError> {
+    match serde_json::from_slice(text) {
+        Ok(Format { format: found }) if found > known => {
+            Err(DeploymentError::Newer { path: path.to_owned(), found, known })
+        }
+        Ok(Format { format }) => Ok(format),
+        Err(_) => {
+            let reason = "it is not a description";
+            Err(DeploymentError::Damaged { path: path.to_owned(), reason })
+        }
     }
 }
 
@@ -159,6 +241,7 @@ struct Format {
 struct Stored {
     format: u32,
     deployment: Common,
+    signature: Signature,
     region: RegionId,
     node: NodeId,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,23 +3,24 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::events::ids::DeploymentId;
+use super::names::Named;
+use crate::events::ids::{DeploymentId, NodeName};
 
 /// A deployment could not be made, opened, locked or read.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
     /// There is a deployment here already, and it is never overwritten.
     #[error(
-        "{} already holds the deployment {name}, node {node}; name another folder",
+        "{} already holds the deployment {found}, node {node}; name another folder",
         folder.display()
     )]
     Exists {
         /// The folder that was asked for.
         folder: PathBuf,
-        /// The deployment's name.
-        name: String,
-        /// The node whose folder it is, as `region/node`.
-        node: String,
+        /// The deployment that is there.
+        found: Box<Named>,
+        /// The node whose folder it is.
+        node: NodeName,
     },
     /// There is something else here, and it is never touched.
     #[error("{} is not empty; name a folder that is empty or does not exist", folder.display())]
@@ -100,7 +101,47 @@ pub enum DeploymentError {
         /// Whose key it is.
         found: DeploymentId,
         /// Whose key it should be.
-        expected: DeploymentId,
+        expected: Named,
+    },
+    /// A bundle is gone.
+    #[error("there is no bundle {}; make one with `jcas bundle`", path.display())]
+    NoBundle {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A bundle's content is not what was written into it.
+    #[error(
+        "the bundle {} is damaged: {reason}; bring it here again, or make another with \
+         `jcas bundle`",
+        path.display()
+    )]
+    DamagedBundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A node of another deployment is in the folder that was to be joined in.
+    #[error(
+        "the bundle {} is of deployment {found}, but {} holds the deployment {expected}; name \
+         another folder",
+        path.display(), folder.display()
+    )]
+    ForeignBundle {
+        /// The bundle.
+        path: PathBuf,
+        /// Whose bundle it is.
+        found: Box<Named>,
+        /// The folder.
+        folder: PathBuf,
+        /// Whose folder it is.
+        expected: Box<Named>,
+    },
+    /// Two nodes would have one name.
+    #[error("there is a node {node} already; each node of a region has a name of its own")]
+    NameTaken {
+        /// The node.
+        node: NodeName,
     },
     /// A key file has another one's name.
     #[error(

@@ -20,6 +20,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::Randomness;
+use super::description::Common;
 use super::error::DeploymentError;
 use super::file;
 use crate::events::ids::DeploymentId;
@@ -32,7 +33,9 @@ pub(super) const FIRST_VERSION: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"JCAS-KEY";
 const FORMAT: u8 = 1;
-const FILE_BYTES: usize = 64;
+
+/// Bytes of a key file.
+pub(super) const FILE_BYTES: usize = 64;
 
 /// A secret of a deployment: a key, or the seed of a key pair. Wiped when dropped.
 #[derive(Clone)]
@@ -122,14 +125,24 @@ impl StoredKey {
     /// Reads the key of `deployment` for `purpose` and refuses every other.
     pub(super) fn read(
         path: &Path,
-        deployment: DeploymentId,
+        deployment: &Common,
         purpose: KeyPurpose,
     ) -> Result<Self, DeploymentError> {
         let bytes = file::read_secret(path, FILE_BYTES)?
             .ok_or_else(|| DeploymentError::MissingKey { path: path.to_owned() })?;
-        let key = Self::decode(&bytes, path)?;
-        if key.deployment != deployment {
-            let (found, expected) = (key.deployment, deployment);
+        Self::decode_as(&bytes, path, deployment, purpose)
+    }
+
+    /// The key of `deployment` for `purpose` that these bytes of the file `path` are.
+    pub(super) fn decode_as(
+        bytes: &[u8],
+        path: &Path,
+        deployment: &Common,
+        purpose: KeyPurpose,
+    ) -> Result<Self, DeploymentError> {
+        let key = Self::decode(bytes, path)?;
+        if key.deployment != deployment.id {
+            let (found, expected) = (key.deployment, deployment.named());
             return Err(DeploymentError::ForeignKey { path: path.to_owned(), found, expected });
         }
         if key.purpose != purpose {
@@ -139,7 +152,8 @@ impl StoredKey {
         Ok(key)
     }
 
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
+    /// The bytes of its file.
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES));
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[FORMAT, self.purpose.number()]);

@@ -8,6 +8,7 @@
 //!     region-wrapping.key    opens branch keys; equal on the region's nodes
 //!     region-signing.key     signs for the region; equal on its nodes
 //!     operator.key           speaks for the operator: to be moved off the node and kept offline
+//!   bundles/                 0700, each file 0600: for nodes that are to join, to be taken there
 //!   operator-token           0600, opens the operator listener; made by the first start
 //!   lock                     held by the process that works here
 //! ```
@@ -17,7 +18,9 @@
 //! | `description` | `deployment.json` |
 //! | `key_file` | the layout of a key file |
 //! | `names` | the deployment's name, Ed25519 public keys |
+//! | `secrets` | what of the keys a node has |
 //! | `create` | the folder, whole or not at all |
+//! | `bundle` | what a further node joins with |
 //! | `lock`, `token` | one process a folder; the operator token |
 //! | `file`, `error` | shared by the files above |
 //!
@@ -26,6 +29,7 @@
 //!
 //! It must never know what is kept beside these files (log, state), nor any actor.
 
+pub mod bundle;
 pub mod description;
 pub mod error;
 pub mod key_file;
@@ -35,17 +39,24 @@ pub mod token;
 
 mod create;
 mod file;
+mod secrets;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use create::Secrets;
-use description::{Common, Description, RegionKeys};
+use bundle::Bundle;
+use create::Contents;
+use description::{Common, Description};
 use error::DeploymentError;
+use file::io_error;
 use key_file::{FIRST_VERSION, KeyPurpose, SecretKey, StoredKey};
-use names::{DeploymentName, VerifyingKey};
+use names::{DeploymentName, Named, VerifyingKey};
+use secrets::Secrets;
 
-use crate::events::ids::{DeploymentId, NodeId, RegionId};
+use crate::events::ids::{DeploymentId, NodeName, RegionId};
 use crate::kms::local::{LocalKms, WrappingSecret};
 
 /// Into how many shards a new deployment divides its users.
@@ -53,6 +64,9 @@ pub const SHARDS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 
 /// The folder of the key files, in the data folder.
 const KEYS_FOLDER: &str = "keys";
+
+/// The folder of the bundles that were made here, in the data folder.
+pub const BUNDLES_FOLDER: &str = "bundles";
 
 /// A source of random bytes, such as [`getrandom::fill`].
 pub type Randomness<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), getrandom::Error>;
@@ -62,10 +76,10 @@ pub type Randomness<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), getrandom::
 pub struct InitOptions {
     /// The deployment's name.
     pub name: DeploymentName,
-    /// The first node's region.
-    pub region: RegionId,
-    /// The first node's name.
-    pub node: NodeId,
+    /// The first node.
+    pub first: NodeName,
+    /// The nodes that join, in the first one's region or others.
+    pub further: Vec<NodeName>,
 }
 
 /// A node's part in a deployment: its description and its secrets, all checked against each other.
@@ -73,57 +87,63 @@ pub struct InitOptions {
 pub struct Deployment {
     folder: PathBuf,
     description: Description,
-    index_key: IndexKey,
-    region_wrapping: SecretKey,
-    region_signing: SecretKey,
+    secrets: Secrets,
     operator_key_left_here: bool,
-}
-
-/// The key of blind indexes.
-#[derive(Debug, Clone)]
-pub struct IndexKey {
-    /// Its version, which every blind index carries.
-    pub version: u16,
-    /// The key.
-    pub secret: SecretKey,
+    bundles_left_here: Vec<PathBuf>,
 }
 
 /// Makes a new deployment and its first node's data folder, and opens it.
 ///
 /// The folder must be empty or not exist. It is written beside and renamed, so it is there whole or
-/// not at all, and durable when this returns. The operator key lies in it until the operator takes
-/// it away, see [`Deployment::operator_key_left_here`].
+/// not at all, and durable when this returns. The operator key and the bundles of the further nodes
+/// lie in it until the operator takes them away, see [`Deployment::operator_key_left_here`] and
+/// [`Deployment::bundles_left_here`].
 pub fn init(
     folder: &Path,
-    options: InitOptions,
+    options: &InitOptions,
     randomness: Randomness<'_>,
 ) -> Result<Deployment, DeploymentError> {
+    let InitOptions { name, first, further } = options;
+    let mut seen = BTreeSet::from([*first]);
+    if let Some(node) = further.iter().find(|node| !seen.insert(**node)) {
+        return Err(DeploymentError::NameTaken { node: *node });
+    }
     let folder = create::free_folder(folder)?;
     let mut id = [0; 16];
     randomness(&mut id).map_err(DeploymentError::Randomness)?;
     let operator = SecretKey::draw(randomness)?;
-    let operator_key = VerifyingKey::of_seed(operator.expose());
-    let secrets = Secrets {
-        index: SecretKey::draw(randomness)?,
-        region_wrapping: SecretKey::draw(randomness)?,
-        region_signing: SecretKey::draw(randomness)?,
-        operator: Some(operator),
-    };
-    let own = RegionKeys {
-        region: options.region,
-        wrapping_key: WrappingSecret::from_seed(secrets.region_wrapping.expose()).public(),
-        signing_key: VerifyingKey::of_seed(secrets.region_signing.expose()),
-    };
+    let index = SecretKey::draw(randomness)?;
+    let secrets = Secrets::of_new_region(&index, randomness)?;
+    let mut regions = BTreeMap::from([(first.region, secrets.clone())]);
+    for node in further {
+        if !regions.contains_key(&node.region) {
+            regions.insert(node.region, Secrets::of_new_region(&index, randomness)?);
+        }
+    }
     let deployment = Common {
         id: DeploymentId(id),
-        name: options.name,
+        name: name.clone(),
+        version: 1,
         shards: SHARDS,
         index_key_version: FIRST_VERSION,
-        operator_key,
-        regions: vec![own],
+        operator_key: VerifyingKey::of_seed(operator.expose()),
+        regions: regions.iter().map(|(region, secrets)| secrets.public(*region)).collect(),
     };
-    let description = Description { deployment, region: options.region, node: options.node };
-    create::create(&folder, &description, &secrets, randomness)?;
+    let signature = deployment.sign(&operator).map_err(description::unwritten(&folder))?;
+    let description = Description { deployment, signature, region: first.region, node: first.node };
+    let bundle = |name: &NodeName| {
+        let NodeName { region, node } = *name;
+        let description = Description { region, node, ..description.clone() };
+        Some(Bundle { description, secrets: regions.get(&region)?.clone() })
+    };
+    let bundles: Vec<_> = further.iter().filter_map(bundle).collect();
+    let contents = Contents {
+        description: &description,
+        secrets: &secrets,
+        operator: Some(&operator),
+        bundles: &bundles,
+    };
+    create::create(&folder, &contents, randomness)?;
     open(&folder)
 }
 
@@ -133,35 +153,29 @@ pub fn open(folder: &Path) -> Result<Deployment, DeploymentError> {
     let description = Description::read(folder)?;
     let keys = folder.join(KEYS_FOLDER);
     file::exists_private(&keys)?;
-    let id = description.deployment.id;
-    let read = |purpose: KeyPurpose| StoredKey::read(&keys.join(purpose.file_name()), id, purpose);
-    let index = read(KeyPurpose::Index)?;
-    let wrapping = read(KeyPurpose::RegionWrapping)?.secret;
-    let signing = read(KeyPurpose::RegionSigning)?.secret;
-
-    let unfit = |purpose: KeyPurpose| {
-        Err(DeploymentError::UnfitKey { path: keys.join(purpose.file_name()) })
-    };
-    let public = description.own_region();
-    let wraps_for = WrappingSecret::from_seed(wrapping.expose()).public();
-    let signs_for = VerifyingKey::of_seed(signing.expose());
-    if index.version != description.deployment.index_key_version {
-        return unfit(KeyPurpose::Index);
-    }
-    if public.is_none_or(|public| public.wrapping_key != wraps_for) {
-        return unfit(KeyPurpose::RegionWrapping);
-    }
-    if public.is_none_or(|public| public.signing_key != signs_for) {
-        return unfit(KeyPurpose::RegionSigning);
-    }
+    let path = |purpose: KeyPurpose| keys.join(purpose.file_name());
+    let read = |purpose| StoredKey::read(&path(purpose), &description.deployment, purpose);
+    let unfit = |purpose| DeploymentError::UnfitKey { path: path(purpose) };
+    let secrets = Secrets::collect(&description, read, unfit)?;
     Ok(Deployment {
+        operator_key_left_here: file::exists_private(&path(KeyPurpose::Operator))?,
+        bundles_left_here: files_in(&folder.join(BUNDLES_FOLDER))?,
         folder: folder.to_owned(),
-        operator_key_left_here: file::exists_private(&keys.join(KeyPurpose::Operator.file_name()))?,
         description,
-        index_key: IndexKey { version: index.version, secret: index.secret },
-        region_wrapping: wrapping,
-        region_signing: signing,
+        secrets,
     })
+}
+
+/// The files of a folder, if there is one, sorted.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, DeploymentError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("list", folder))?,
+    };
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|it| it.path())).collect();
+    let mut paths = paths.map_err(io_error("list", folder))?;
+    paths.sort();
+    Ok(paths)
 }
 
 impl Deployment {
@@ -175,20 +189,47 @@ impl Deployment {
         &self.description
     }
 
+    /// What names the deployment in every header, file and signature.
+    pub const fn id(&self) -> DeploymentId {
+        self.description.deployment.id
+    }
+
+    /// The deployment as an error names it.
+    pub fn named(&self) -> Named {
+        self.description.deployment.named()
+    }
+
     /// The key of blind indexes.
-    pub fn index_key(&self) -> &IndexKey {
-        &self.index_key
+    pub const fn index_key(&self) -> &SecretKey {
+        &self.secrets.index
+    }
+
+    /// Its version, which every blind index carries.
+    pub const fn index_key_version(&self) -> u16 {
+        self.description.deployment.index_key_version
     }
 
     /// The Ed25519 seed the region signs with.
-    pub fn region_signing_seed(&self) -> &SecretKey {
-        &self.region_signing
+    pub const fn region_signing_seed(&self) -> &SecretKey {
+        &self.secrets.region_signing
     }
 
-    /// The KMS that the region's own key pair makes, which wraps for every region described.
-    pub fn local_kms(&self) -> LocalKms {
-        let secret = WrappingSecret::from_seed(self.region_wrapping.expose());
+    /// What verifies a region's signatures, whether the region is retired or not.
+    pub fn verifying_key(&self, region: RegionId) -> Option<VerifyingKey> {
+        self.description.deployment.region(region).map(|keys| keys.signing_key)
+    }
+
+    /// What verifies each region's signatures, the retired ones' too.
+    pub fn verifying_keys(&self) -> impl Iterator<Item = (RegionId, VerifyingKey)> {
         let regions = self.description.deployment.regions.iter();
+        regions.map(|keys| (keys.region, keys.signing_key))
+    }
+
+    /// The KMS that the region's own key pair makes, which wraps for every region that is not
+    /// retired.
+    pub fn local_kms(&self) -> LocalKms {
+        let secret = WrappingSecret::from_seed(self.secrets.region_wrapping.expose());
+        let regions = self.description.deployment.active_regions();
         let peers = regions.map(|keys| (keys.region, keys.wrapping_key.clone()));
         LocalKms::new(self.description.region, secret, peers)
     }
@@ -200,11 +241,17 @@ impl Deployment {
         self.operator_key_left_here.then(path)
     }
 
+    /// The bundles that lay in the data folder when it was opened. Each one is secret and of use to
+    /// whoever takes it, so they are worth a warning at every start.
+    pub fn bundles_left_here(&self) -> &[PathBuf] {
+        &self.bundles_left_here
+    }
+
     /// Reads the operator key's Ed25519 seed from wherever the operator keeps the file, and checks
     /// that it is this deployment's. Serving never needs it.
     pub fn read_operator_key(&self, path: &Path) -> Result<SecretKey, DeploymentError> {
         let common = &self.description.deployment;
-        let secret = StoredKey::read(path, common.id, KeyPurpose::Operator)?.secret;
+        let secret = StoredKey::read(path, common, KeyPurpose::Operator)?.secret;
         if VerifyingKey::of_seed(secret.expose()) == common.operator_key {
             Ok(secret)
         } else {
@@ -214,5 +261,14 @@ impl Deployment {
 }
 
 #[cfg(test)]
-#[path = "deployment_test.rs"]
-mod tests;
+mod bundle_test;
+#[cfg(test)]
+mod describing_test;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod keys_test;
+#[cfg(test)]
+mod making_test;
+#[cfg(test)]
+mod opening_test;

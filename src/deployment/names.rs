@@ -1,11 +1,12 @@
-//! Names and public keys a deployment is described with: valid once they exist, text in JSON.
+//! Names, public keys and signatures a deployment is described with: valid once they exist, text in
+//! JSON.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::ids::SLUG_BYTES_MAX;
+use crate::events::ids::{DeploymentId, SLUG_BYTES_MAX};
 
 /// A deployment's name for people: `[a-z0-9]`, then also `-` and `_`, at most 32 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,24 @@ impl fmt::Display for DeploymentName {
     }
 }
 
+/// A deployment as an error names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Its name, where that is known.
+    pub name: Option<DeploymentName>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
 /// The public half of an Ed25519 key, known to be one that only its owner signs for. As text it is
 /// hex.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +103,12 @@ impl VerifyingKey {
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes);
         // Under a weak key one signature fits many messages.
         key.ok().filter(|key| !key.is_weak()).map(Self).ok_or(InvalidVerifyingKey)
+    }
+
+    /// Whether its owner signed `message`.
+    pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        self.0.verify_strict(message, &signature).is_ok()
     }
 
     /// The bytes of the key.
@@ -125,5 +150,45 @@ impl fmt::Display for VerifyingKey {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// An Ed25519 signature. As text it is hex.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Signature([u8; 64]);
+
+/// A text is not an Ed25519 signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a signature of 128 hex digits")]
+pub struct InvalidSignature;
+
+impl Signature {
+    /// What the key with this seed signs under `message`.
+    pub fn of(message: &[u8], seed: &[u8; 32]) -> Self {
+        use ed25519_dalek::Signer as _;
+        Self(ed25519_dalek::SigningKey::from_bytes(seed).sign(message).to_bytes())
+    }
+}
+
+impl TryFrom<String> for Signature {
+    type Error = InvalidSignature;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0_u8; 64];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidSignature)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl From<Signature> for String {
+    fn from(signature: Signature) -> Self {
+        hex::encode(signature.0)
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }

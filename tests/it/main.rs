@@ -26,6 +26,7 @@ mod contract;
 mod conventions;
 mod demo;
 mod denied;
+mod deployments;
 mod disk;
 mod docs;
 mod docs_page;
