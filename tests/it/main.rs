@@ -42,6 +42,7 @@ mod overload;
 mod quantum;
 mod races;
 mod readme;
+mod regions;
 mod repeats;
 mod rights;
 mod signed;
