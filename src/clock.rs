@@ -3,6 +3,7 @@
 //! The two calls that ask the machine are here and nowhere else; everything above is given a
 //! [`Clock`] and [`Entropy`], so that tests and simulation own both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -54,12 +55,14 @@ impl Clock for SystemClock {
 pub struct NodeClock {
     wall: Arc<dyn Clock>,
     hybrid: Arc<Mutex<HybridClock>>,
+    is_unsafe: Arc<AtomicBool>,
 }
 
 impl NodeClock {
     /// A clock that goes on after `last`, the greatest reading in the node's log.
     pub fn starting_after(last: Revision, wall: Arc<dyn Clock>) -> Self {
-        Self { wall, hybrid: Arc::new(Mutex::new(HybridClock::starting_after(last))) }
+        let hybrid = Arc::new(Mutex::new(HybridClock::starting_after(last)));
+        Self { wall, hybrid, is_unsafe: Arc::default() }
     }
 
     /// The next reading.
@@ -71,6 +74,17 @@ impl NodeClock {
     /// Takes notice of a reading made elsewhere: the next one here is later.
     pub fn observe(&self, seen: Revision) {
         self.hybrid.lock().unwrap_or_else(PoisonError::into_inner).observe(seen);
+    }
+
+    /// Says whether the wall clock runs so far ahead of most other nodes' that nothing may be
+    /// recorded by it.
+    pub fn set_unsafe(&self, is_unsafe: bool) {
+        self.is_unsafe.store(is_unsafe, Ordering::Release);
+    }
+
+    /// Whether nothing may be recorded by this clock.
+    pub fn is_unsafe(&self) -> bool {
+        self.is_unsafe.load(Ordering::Acquire)
     }
 
     /// How far the hybrid clock runs ahead of the wall clock, in milliseconds: a wall clock that

@@ -16,6 +16,7 @@
 //! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` | one use case or a family of them each |
+//! | `replication` | writes that wait for other nodes |
 //! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
 //! | `signing` | what calls are signed with |
@@ -39,6 +40,7 @@ pub mod limits;
 pub mod login;
 pub mod register;
 pub mod repeat;
+pub mod replication;
 pub mod signing;
 pub mod vault;
 pub mod view;
@@ -88,7 +90,9 @@ pub struct AccountsParts {
     /// The key of blind indexes.
     pub index_key: IndexKey,
     /// The signed tokens that were used.
-    pub tokens: UsedTokens,
+    pub tokens: Arc<UsedTokens>,
+    /// How writes are followed to other nodes.
+    pub following: replication::Following,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and keys.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::events::event::SigningKey;
 use crate::events::ids::{ApiKeyId, CompanyId};
+use crate::events::message::UsedToken;
 use crate::events::policy::Signing;
 use crate::tokens::Token;
 
@@ -122,7 +123,18 @@ impl Accounts {
         let digest = self.token_ids.digest(text.as_bytes());
         let digest = digest.first_chunk().copied().unwrap_or_default();
         let token = Token { digest, company: caller.company, issued, ends };
-        self.parts.tokens.spend(&token, self.parts.clock.unix_ms())
+        let spent = self.parts.tokens.spend(&token, self.parts.clock.unix_ms());
+        if spent == Spent::Now
+            && let Some(replica) = &self.parts.following.replica
+        {
+            replica.tell_token(UsedToken {
+                name: digest,
+                company: caller.company,
+                issued_ms: issued,
+                ends_ms: ends,
+            });
+        }
+        spent
     }
 
     /// How many used tokens are remembered.

@@ -22,6 +22,9 @@ pub enum Unavailable {
     /// There is no room on the disk.
     #[error("the service takes no writes now: the disk is full")]
     ReadOnly,
+    /// This node's clock runs ahead of most other nodes'.
+    #[error("this node's clock runs ahead of the others'; it takes no writes until it is right")]
+    ClockUnsafe,
     /// The disk refused.
     #[error("the service could not write this down; nothing of it happened")]
     Storage,

@@ -84,6 +84,9 @@ impl Journal {
         done: impl FnOnce(Result<Committed, AppendError>) + Send + 'static,
         catch_up: impl FnOnce(u64) -> bool,
     ) -> Result<Vec<Fact>, Unavailable> {
+        if self.clock.is_unsafe() {
+            return Err(Unavailable::ClockUnsafe);
+        }
         let Prepared { records, facts } = prepared;
         let append = Append { epoch, batch: Batch::Own(records), done: Box::new(done) };
         let refused = match self.log.append(append) {

@@ -292,6 +292,13 @@ impl ReconcilerEngine {
         }
     }
 
+    /// Tells of each peer whether it was heard lately.
+    pub fn presence(&self, now_ms: u64, mut told: impl FnMut(NodeName, bool)) {
+        for (node, peer) in &self.peers {
+            told(*node, self.is_present(peer, now_ms));
+        }
+    }
+
     fn is_present(&self, peer: &Peer, now_ms: u64) -> bool {
         peer.heard_ms.is_some_and(|heard| now_ms.saturating_sub(heard) < millis(self.pace.away))
     }

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::crypto::seals::Sealer;
 use crate::events::codec;
 use crate::events::ids::{DeploymentId, Digest, NodeName};
-use crate::events::message::{Message, News, SentRun, Why};
+use crate::events::message::{Message, News, SentRun, UsedToken, Why};
 use crate::events::record::LogPosition;
 use crate::events::stamp::Origin;
 use crate::log::{Log, Vector};
@@ -46,6 +46,10 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait after something could not be published: doubled up to the second one.
 const RETRY_MS: (u64, u64) = (100, 5_000);
+
+/// Signed calls that wait to be told to other nodes, and how many are told at once.
+const TOKENS_WAITING_MAX: usize = 4096;
+const TOKENS_AT_ONCE: usize = 1024;
 
 /// Answers to fetches at once.
 const ANSWERS_MAX: usize = 8;
@@ -86,6 +90,8 @@ pub struct ReplicaParts {
     pub clock_limit_ms: u64,
     /// Keeps the publisher's cursor, where that is due or the actor ends; says whether it did.
     pub keep_cursor: Box<dyn FnMut(LogPosition, bool) -> bool + Send>,
+    /// Takes signed calls that other nodes of the region took.
+    pub take_tokens: Box<dyn FnMut(Vec<UsedToken>) + Send>,
     /// The state hash and the vector it is of, as computed last.
     pub state_hash: watch::Receiver<Option<(Vector, Digest)>>,
 }
@@ -95,6 +101,7 @@ pub struct ReplicaParts {
 pub struct Replica {
     asks: mpsc::Sender<Ask>,
     replicas: Replicas,
+    tokens: mpsc::Sender<UsedToken>,
     status: watch::Receiver<ReplicaStatus>,
 }
 
@@ -151,6 +158,12 @@ impl Replica {
         *self.status.borrow()
     }
 
+    /// Tells the region's other nodes of a signed call that was taken. Never waits: those that
+    /// cannot be told are not.
+    pub fn tell_token(&self, token: UsedToken) {
+        let _untold = self.tokens.try_send(token);
+    }
+
     /// A snapshot; none where the actor has ended.
     pub async fn observe(&self) -> Option<ReplicaView> {
         let (reply, answer) = oneshot::channel();
@@ -201,8 +214,9 @@ struct Actor {
 /// Starts the actor on the current runtime.
 pub fn start(parts: ReplicaParts) -> Replica {
     let (asks, asked) = mpsc::channel(16);
+    let (tokens, told) = mpsc::channel(TOKENS_WAITING_MAX);
     let (sender, status) = watch::channel(ReplicaStatus::default());
-    let replica = Replica { asks, replicas: parts.replicas.clone(), status };
+    let replica = Replica { asks, replicas: parts.replicas.clone(), tokens, status };
     let actor = Actor {
         parts,
         status: sender,
@@ -215,12 +229,12 @@ pub fn start(parts: ReplicaParts) -> Replica {
         retry_ms: RETRY_MS.0,
         kept: None,
     };
-    tokio::spawn(actor.run(asked));
+    tokio::spawn(actor.run(asked, told));
     replica
 }
 
 impl Actor {
-    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
+    async fn run(mut self, mut asks: mpsc::Receiver<Ask>, mut tokens: mpsc::Receiver<UsedToken>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let nudge = Arc::clone(&self.parts.nudge);
@@ -230,6 +244,7 @@ impl Actor {
                 Some(heard) = self.parts.heard.recv() => self.heard(heard),
                 Some((sent, result)) = self.confirms.next() => self.confirmed(sent, result),
                 () = nudge.notified() => {}
+                Some(token) = tokens.recv() => self.tell(token, &mut tokens),
                 Some(delivery) = self.parts.incoming.recv(), if has_room => self.take(delivery),
                 () = std::future::ready(()), if !self.answering.is_empty() => self.answer(),
                 _ = ticks.tick() => self.tick(),
@@ -460,8 +475,28 @@ impl Actor {
                     self.parts.replicas.note(from, sequence);
                 }
             }
-            News::Tokens(_) => {}
+            News::Tokens(tokens) => {
+                // A region answers for what it took, and for no other's calls.
+                if from.region == self.parts.own.region {
+                    (self.parts.take_tokens)(tokens);
+                }
+            }
         }
+    }
+
+    /// Tells the region's other nodes of signed calls that were taken, all that wait at once.
+    fn tell(&self, first: UsedToken, more: &mut mpsc::Receiver<UsedToken>) {
+        let own = self.parts.own.name();
+        let present = self.parts.replicas.present();
+        let nodes: Vec<_> = present.filter(|node| node.region == own.region).collect();
+        let mut tokens = vec![first];
+        while tokens.len() < TOKENS_AT_ONCE
+            && let Ok(token) = more.try_recv()
+        {
+            tokens.push(token);
+        }
+        let news = News::Tokens(tokens);
+        nodes.into_iter().for_each(|node| self.send(node, &news));
     }
 
     fn cannot_answer(&self, error: &super::runs::RunError) {
@@ -510,6 +545,10 @@ impl Actor {
             clock_unsafe: self.parts.reconciler.is_clock_unsafe(now_ms, self.parts.clock_limit_ms),
             caught_up: self.parts.reconciler.is_caught_up(now_ms, &self.parts.log.vector()),
         };
+        self.parts.inbox.parts().clock.set_unsafe(status.clock_unsafe);
+        self.parts.reconciler.presence(now_ms, |node, present| {
+            self.parts.replicas.note_present(node, present);
+        });
         self.status.send_if_modified(|known| std::mem::replace(known, status) != status);
     }
 

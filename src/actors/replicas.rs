@@ -8,77 +8,96 @@ use tokio::sync::watch;
 
 use crate::events::ids::NodeName;
 
-/// What each node has of this node's life: the number of the last event its callers see.
-pub type Has = BTreeMap<NodeName, u64>;
+/// Another node, as far as waiting for it goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Peer {
+    /// The number of the last event of this node's life that its callers see.
+    has: u64,
+    /// Whether it was heard lately.
+    present: bool,
+}
 
 /// Who has what. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Replicas {
-    has: watch::Sender<Has>,
-    waiting: Arc<AtomicUsize>,
+    peers: watch::Sender<BTreeMap<NodeName, Peer>>,
+    asking: Arc<AtomicUsize>,
 }
 
-/// Somebody waits to hear who has what is recorded from now on. Nodes say so at once as long as
-/// this lives.
+/// Somebody may wait to hear who has what is recorded from now on.
 #[derive(Debug)]
-pub struct Waiting(Replicas);
+pub struct Waiting {
+    replicas: Replicas,
+    asks: bool,
+}
 
 impl Replicas {
     /// The other nodes, none of which has anything so far.
     pub fn new(peers: impl IntoIterator<Item = NodeName>) -> Self {
-        let has = peers.into_iter().map(|peer| (peer, 0)).collect();
-        Self { has: watch::Sender::new(has), waiting: Arc::default() }
+        let peers = peers.into_iter().map(|peer| (peer, Peer::default())).collect();
+        Self { peers: watch::Sender::new(peers), asking: Arc::default() }
     }
 
-    /// The other nodes.
-    pub fn peers(&self) -> Vec<NodeName> {
-        self.has.borrow().keys().copied().collect()
+    /// The other nodes that were heard lately.
+    pub fn present(&self) -> impl Iterator<Item = NodeName> {
+        let present = self.peers.borrow();
+        let present = present.iter().filter(|(_, peer)| peer.present).map(|(node, _)| *node);
+        present.collect::<Vec<_>>().into_iter()
     }
 
-    /// A node has this node's life up to an event.
+    /// A node shows its callers this node's life up to an event.
     pub fn note(&self, node: NodeName, sequence: u64) {
-        self.has.send_if_modified(|has| match has.get_mut(&node) {
-            Some(known) if *known < sequence => {
-                *known = sequence;
-                true
-            }
-            _ => false,
+        self.change(node, |peer| peer.has = peer.has.max(sequence));
+    }
+
+    /// A node was heard lately, or was not.
+    pub fn note_present(&self, node: NodeName, present: bool) {
+        self.change(node, |peer| peer.present = present);
+    }
+
+    fn change(&self, node: NodeName, change: impl FnOnce(&mut Peer)) {
+        self.peers.send_if_modified(|peers| {
+            let Some(peer) = peers.get_mut(&node) else { return false };
+            let before = *peer;
+            change(peer);
+            *peer != before
         });
     }
 
     /// Whether somebody waits.
     pub fn is_asked(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        self.asking.load(Ordering::Acquire) > 0
     }
 
-    /// To be called before something is recorded that is waited for.
-    pub fn wait(&self) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(self.clone())
+    /// To be called before something is recorded that is waited for. Where it `asks`, nodes say at
+    /// once what they have as long as it lives.
+    pub fn wait(&self, asks: bool) -> Waiting {
+        self.asking.fetch_add(usize::from(asks), Ordering::AcqRel);
+        Waiting { replicas: self.clone(), asks }
     }
 }
 
 impl Waiting {
     /// Ends when all of `nodes` have the event of this number.
     pub async fn until(&self, nodes: &[NodeName], sequence: u64) {
-        let mut has = self.0.has.subscribe();
-        let all = |has: &Has| {
-            nodes.iter().all(|node| has.get(node).is_none_or(|known| *known >= sequence))
+        let mut peers = self.replicas.peers.subscribe();
+        let all = |peers: &BTreeMap<NodeName, Peer>| {
+            nodes.iter().all(|node| peers.get(node).is_none_or(|peer| peer.has >= sequence))
         };
-        // The sender lives in `self`.
-        let _closed = has.wait_for(all).await;
+        // It ends only with the sender, which lives in `self`.
+        let _ended = peers.wait_for(all).await;
     }
 
     /// Which of the other nodes have the event of this number, and which have not.
     pub fn who(&self, sequence: u64) -> (Vec<NodeName>, Vec<NodeName>) {
-        let has = self.0.has.borrow();
-        let nodes = |have| has.iter().filter(move |it| (*it.1 >= sequence) == have);
+        let peers = self.replicas.peers.borrow();
+        let nodes = |have| peers.iter().filter(move |(_, peer)| (peer.has >= sequence) == have);
         (nodes(true).map(|it| *it.0).collect(), nodes(false).map(|it| *it.0).collect())
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.replicas.asking.fetch_sub(usize::from(self.asks), Ordering::AcqRel);
     }
 }

@@ -25,6 +25,7 @@ use actix_web::web;
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
+use crate::accounts::replication::Following;
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
@@ -212,6 +213,7 @@ impl Node {
         // A clock that starts too low must not let older tokens in.
         let now = wall.unix_ms().max(recovered.greatest.unix_ms());
         let tokens = used_tokens(config, &deployment, opening.previous.is_none(), now)?;
+        let tokens = Arc::new(tokens);
         let stopping = Arc::clone(&on_fatal);
         let writer =
             recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
@@ -220,7 +222,6 @@ impl Node {
             start_actors(config, &deployment, &recovered, &journal, &on_fatal);
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
-        let accounts = Arc::new(make_accounts(config, &deployment, &house, origin, &wall, tokens)?);
         let (_hashes, state_hash) = watch::channel(None);
         let replica = match wires.connect {
             None => None,
@@ -234,6 +235,7 @@ impl Node {
                     house: &house,
                     clock: &clock,
                     wall: &wall,
+                    tokens: &tokens,
                     state_hash,
                 };
                 let (replica, arbiter) = replication::start(ground, wires.peers, connect).await?;
@@ -241,6 +243,17 @@ impl Node {
                 Some(replica)
             }
         };
+        let log = Arc::clone(&recovered.log);
+        let following = Following {
+            replica: replica.clone(),
+            region: origin.region,
+            recorded: Arc::new(move || log.chain_end(&origin).map_or(0, |end| end.sequence)),
+            wait_region: Duration::from_millis(config.replication.wait_ms),
+            wait_all: Duration::from_millis(config.replication.wait_all_ms),
+        };
+        let accounts =
+            make_accounts(config, &deployment, &house, origin, &wall, tokens, following)?;
+        let accounts = Arc::new(accounts);
         let checkpointer = Checkpointer::start(CheckpointParts {
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),

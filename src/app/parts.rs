@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::accounts::guessing::{Rules, Schedule};
 use crate::accounts::limits::{Rate, Rates};
+use crate::accounts::replication::Following;
 use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
@@ -102,7 +103,8 @@ pub(super) fn make_accounts(
     house: &House,
     origin: Origin,
     wall: &Arc<dyn Clock>,
-    tokens: UsedTokens,
+    tokens: Arc<UsedTokens>,
+    following: Following,
 ) -> Result<Accounts, AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
@@ -149,6 +151,7 @@ pub(super) fn make_accounts(
         pool,
         index_key: index_key(deployment),
         tokens,
+        following,
         clock: Arc::clone(wall),
         entropy: Arc::new(OsEntropy),
         settings,

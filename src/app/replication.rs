@@ -21,10 +21,12 @@ use crate::config::replication::ReplicationConfig;
 use crate::crypto::seals::{SealVerifier, Sealer, operator_signed};
 use crate::deployment::Deployment;
 use crate::events::ids::{Digest, NodeName};
+use crate::events::message::UsedToken;
 use crate::events::record::LogPosition;
 use crate::events::stamp::Origin;
 use crate::log::{Log, LogWriter, Vector};
 use crate::replication::link::{Delivery, Link};
+use crate::tokens::{Token, UsedTokens};
 
 use super::AppError;
 
@@ -58,6 +60,7 @@ pub(super) struct Ground<'a> {
     pub(super) house: &'a House,
     pub(super) clock: &'a NodeClock,
     pub(super) wall: &'a Arc<dyn Clock>,
+    pub(super) tokens: &'a Arc<UsedTokens>,
     pub(super) state_hash: watch::Receiver<Option<(Vector, Digest)>>,
 }
 
@@ -87,7 +90,8 @@ fn unlinked(
     ground: &Ground<'_>,
     peers: Vec<NodeName>,
 ) -> Result<impl FnOnce(Wire) -> ReplicaParts + Send + 'static, AppError> {
-    let Ground { config, deployment, own, log, writer, house, clock, wall, state_hash } = ground;
+    let Ground { config, deployment, own, log, writer, house, clock, wall, tokens, state_hash } =
+        ground;
     let description = deployment.description();
     let id = description.deployment.id;
     let sealer = Sealer::new(id, deployment.region_signing_seed().expose());
@@ -129,6 +133,7 @@ fn unlinked(
     let (log, wall, own, state_hash) =
         (Arc::clone(log), Arc::clone(wall), *own, state_hash.clone());
     let mut cursor = cursor;
+    let (tokens, now) = (Arc::clone(tokens), Arc::clone(&wall));
     Ok(move |wire: Wire| ReplicaParts {
         deployment: id,
         own,
@@ -147,8 +152,18 @@ fn unlinked(
         clock: wall,
         clock_limit_ms: limit_ms,
         keep_cursor: Box::new(move |position, ending| cursor.keep(position, ending)),
+        take_tokens: Box::new(move |used| take_tokens(&tokens, now.unix_ms(), &used)),
         state_hash,
     })
+}
+
+/// Signed calls that another node of the region took are refused here too.
+fn take_tokens(tokens: &UsedTokens, now_ms: u64, used: &[UsedToken]) {
+    for it in used {
+        let UsedToken { name: digest, company, issued_ms: issued, ends_ms: ends } = *it;
+        // One that is known, or that cannot be remembered, is refused already.
+        let _known = tokens.spend(&Token { digest, company, issued, ends }, now_ms);
+    }
 }
 
 /// The publisher's cursor in its file: a decimal number. A file that is missing or damaged means

@@ -38,8 +38,11 @@ pub struct ReplicationConfig {
     pub away_s: u64,
     /// How far ahead of this node's clock others may be, in seconds, 1 to 3600.
     pub future_limit_s: u64,
-    /// How long a write waits for other nodes to have it, in milliseconds, 1 to 10000.
+    /// How long a write waits for its region's other nodes to have it, in milliseconds, 1 to
+    /// 10000.
     pub wait_ms: u64,
+    /// How long a write waits for all regions to have it, in milliseconds, 1 to 10000.
+    pub wait_all_ms: u64,
 }
 
 /// A region's broker.
@@ -62,6 +65,7 @@ impl ReplicationConfig {
         review.within("replication.away_s", self.away_s, &(1..=3600), "s");
         review.within("replication.future_limit_s", self.future_limit_s, &(1..=3600), "s");
         review.within("replication.wait_ms", self.wait_ms, &(1..=10_000), "ms");
+        review.within("replication.wait_all_ms", self.wait_all_ms, &(1..=10_000), "ms");
         for (path, count) in
             [("replication.peers", self.peers.len()), ("replication.brokers", self.brokers.len())]
         {

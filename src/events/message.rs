@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{DeploymentId, Digest, NodeName};
+use super::ids::{CompanyId, DeploymentId, Digest, NodeName};
 use super::run::{Run, Signature};
 use super::stamp::{Incarnation, Origin};
 
@@ -129,10 +129,12 @@ pub struct Fetch {
 /// A signed call that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedToken {
-    /// Digest that names it.
-    pub name: Digest,
+    /// Digest of the key that signed it and of its `jti`.
+    pub name: [u8; 16],
+    /// The company that made the call.
+    pub company: CompanyId,
     /// When it was made, in milliseconds since 1970.
     pub issued_ms: u64,
-    /// When it ends, in milliseconds since 1970.
+    /// When it is refused as expired, in milliseconds since 1970.
     pub ends_ms: u64,
 }

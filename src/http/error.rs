@@ -309,6 +309,7 @@ const fn rejection_kind(rejection: &Rejection) -> (StatusCode, &'static str) {
 const fn unavailable_kind(unavailable: Unavailable) -> (StatusCode, &'static str) {
     match unavailable {
         Unavailable::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        Unavailable::ClockUnsafe => (StatusCode::SERVICE_UNAVAILABLE, "clock_unsafe"),
         Unavailable::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
         Unavailable::Storage | Unavailable::NotReady => {
             (StatusCode::SERVICE_UNAVAILABLE, "not_ready")

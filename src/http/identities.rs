@@ -22,8 +22,8 @@ pub(super) struct IdentityBody {
     verified: bool,
     #[serde(default, deserialize_with = "given")]
     country: Option<Country>,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 /// Where an identity is named: user, kind, and the value where it is in the path.
@@ -40,8 +40,7 @@ pub(super) struct IdentityPath {
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleaseQuery {
     country: Option<String>,
-    #[serde(rename = "replicate")]
-    _replicate: Option<Replicate>,
+    replicate: Option<Replicate>,
 }
 
 fn kind_of(path: &IdentityPath) -> Result<IdentityKind, ApiError> {
@@ -66,8 +65,9 @@ pub(super) async fn claim(
     let kind = kind_of(&path)?;
     let typed = (value_of(path.value.as_ref(), body.value)?, body.country);
     let user = user_id(&path.id)?;
+    let followed = api.accounts.write_for(Replicate::given(body.replicate));
     let seen = api.accounts.claim_identity(caller, user, kind, typed, body.verified).await?;
-    Ok(written(&api, seen, None))
+    Ok(written(followed, seen, None).await)
 }
 
 /// `DELETE /v1/users/{id}/identities/{kind}/{value?}`
@@ -82,6 +82,8 @@ pub(super) async fn release(
     let typed = value_of(path.value.as_ref(), body.value)?;
     let typed = (typed.as_str(), body.country.or(named));
     let user = user_id(&path.id)?;
+    let replicate = body.replicate.or(query.replicate);
+    let followed = api.accounts.write_for(Replicate::given(replicate));
     let seen = api.accounts.release_identity(&caller, user, kind, typed).await?;
-    Ok(written(&api, seen, None))
+    Ok(written(followed, seen, None).await)
 }

@@ -1,11 +1,10 @@
-//! How many nodes a write waits for, and who has it.
+//! For how many nodes a write waits, and who has it.
 
 use serde::{Deserialize, Serialize};
 
-use super::api::Api;
+use crate::accounts::replication::{Spread, WaitFor};
 
-/// How many nodes a write waits for. A node alone has nobody to wait for: the word is checked and
-/// nothing follows from it.
+/// For how many nodes a write waits.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Replicate {
@@ -17,6 +16,17 @@ pub enum Replicate {
     None,
 }
 
+impl Replicate {
+    /// For whom a call waits that says this, or nothing.
+    pub fn given(given: Option<Self>) -> WaitFor {
+        match given.unwrap_or(Self::Region) {
+            Self::Region => WaitFor::Region,
+            Self::All => WaitFor::All,
+            Self::None => WaitFor::Nobody,
+        }
+    }
+}
+
 /// Who has a write.
 #[derive(Debug, Serialize)]
 pub struct Replication {
@@ -26,9 +36,11 @@ pub struct Replication {
     pending: Vec<String>,
 }
 
-impl Replication {
-    /// Only this node's region.
-    pub fn here(api: &Api) -> Self {
-        Self { have: vec![api.region.to_string()], pending: Vec::new() }
+impl From<Spread> for Replication {
+    fn from(spread: Spread) -> Self {
+        let names = |regions: Vec<crate::events::ids::RegionId>| {
+            regions.iter().map(ToString::to_string).collect()
+        };
+        Self { have: names(spread.have), pending: names(spread.pending) }
     }
 }

@@ -13,6 +13,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::given::given;
 use crate::accounts::legacy::GivenHash;
 use crate::accounts::register::Registration;
+use crate::accounts::replication::Followed;
 use crate::accounts::view::UserView;
 use crate::events::account::Seen;
 use crate::events::command::Outcome;
@@ -54,8 +55,8 @@ pub(super) struct RegisterBody {
     legacy_hash: Option<GivenHash>,
     #[serde(default, deserialize_with = "body::members")]
     profile: BTreeMap<String, Value>,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 /// What a registration answers.
@@ -81,10 +82,11 @@ pub(super) async fn register(
         legacy_hash: body.legacy_hash,
         profile: body.profile,
     };
+    let followed = api.accounts.write_for(Replicate::given(body.replicate));
     let user = api.accounts.register(caller, registration).await?;
     frame::is_about(user.user_id);
     let location = format!("/v1/users/{}", user.user_id);
-    let registered = Registered { user, replication: Replication::here(&api) };
+    let registered = Registered { user, replication: followed.spread().await.into() };
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(registered))
 }
 
@@ -140,8 +142,8 @@ pub(super) struct PatchBody {
     profile: BTreeMap<String, Value>,
     #[serde(default, deserialize_with = "given")]
     if_revision: Option<String>,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 /// What a write answers.
@@ -154,13 +156,17 @@ struct Written {
 }
 
 /// The answer to a write.
-pub(super) fn written(api: &Api, seen: Seen, outcome: Option<Outcome>) -> HttpResponse {
+pub(super) async fn written(
+    followed: Followed<'_>,
+    seen: Seen,
+    outcome: Option<Outcome>,
+) -> HttpResponse {
     let verdict = outcome.map(|outcome| match outcome {
         Outcome::Applied => "applied",
         Outcome::Older => "older",
         Outcome::Unchanged => "unchanged",
     });
-    let replication = Replication::here(api);
+    let replication = followed.spread().await.into();
     HttpResponse::Ok().json(Written { revision: seen.to_string(), verdict, replication })
 }
 
@@ -172,8 +178,9 @@ pub(super) async fn patch(
 ) -> Result<HttpResponse, ApiError> {
     let if_seen = body.if_revision.as_deref().map(revision).transpose()?;
     let accounts = &api.accounts;
+    let followed = accounts.write_for(Replicate::given(body.replicate));
     let seen = accounts.update_profile(&caller, user_id(&id)?, &body.profile, if_seen).await?;
-    Ok(written(&api, seen, None))
+    Ok(written(followed, seen, None).await)
 }
 
 #[derive(Deserialize)]
@@ -182,8 +189,8 @@ pub(super) struct PasswordBody {
     password: GivenPassword,
     #[serde(default, deserialize_with = "given")]
     current_password: Option<GivenPassword>,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 /// `PUT /v1/users/{id}/password`
@@ -192,9 +199,10 @@ pub(super) async fn password(
     Call { caller, body }: Call<PasswordBody>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    let followed = api.accounts.write_for(Replicate::given(body.replicate));
     let (new, current) = (body.password.into(), body.current_password.map(Password::from));
     let seen = api.accounts.set_password(&caller, user_id(&id)?, new, current).await?;
-    Ok(written(&api, seen, None))
+    Ok(written(followed, seen, None).await)
 }
 
 #[derive(Deserialize)]
@@ -207,8 +215,8 @@ pub(super) struct LegacyHashBody {
     profile: Option<String>,
     #[serde(default, deserialize_with = "given")]
     changed_at: Option<String>,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 /// `PUT /v1/users/{id}/legacy-hashes/{country}`
@@ -217,19 +225,20 @@ pub(super) async fn legacy_hash(
     Call { caller, body }: Call<LegacyHashBody>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
-    let LegacyHashBody { hash, salt, profile, changed_at, .. } = body;
+    let LegacyHashBody { hash, salt, profile, changed_at, replicate } = body;
+    let followed = api.accounts.write_for(Replicate::given(replicate));
     let given = GivenHash { hash, salt, profile, changed_at };
     let (user, country) = (user_id(&path.0)?, country(&path.1)?);
     let added = api.accounts.add_legacy_hash(&caller, user, country, given).await?;
-    Ok(written(&api, added.0, Some(added.1)))
+    Ok(written(followed, added.0, Some(added.1)).await)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusBody {
     status: StatusWord,
-    #[serde(default, rename = "replicate", deserialize_with = "given")]
-    _replicate: Option<Replicate>,
+    #[serde(default, deserialize_with = "given")]
+    replicate: Option<Replicate>,
 }
 
 #[derive(Deserialize)]
@@ -245,9 +254,10 @@ pub(super) async fn status(
     Call { caller, body }: Call<StatusBody>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    let followed = api.accounts.write_for(Replicate::given(body.replicate));
     let active = matches!(body.status, StatusWord::Active);
     let seen = api.accounts.set_status(&caller, user_id(&id)?, active).await?;
-    Ok(written(&api, seen, None))
+    Ok(written(followed, seen, None).await)
 }
 
 /// The user a path names. What is no UUID is nobody.

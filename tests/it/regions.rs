@@ -109,28 +109,40 @@ impl Drop for Region {
     }
 }
 
-/// Two regions with a node each, not started.
-struct Two {
+/// Nodes of one deployment, none of them started.
+struct Places {
     folders: TempDir,
     hub: MemoryHub,
-    names: [NodeName; 2],
+    names: Vec<NodeName>,
 }
 
-impl Two {
-    fn new() -> Self {
+impl Places {
+    fn new(names: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
-        let names = ["eu/n1", "us/n1"].map(|name| name.parse::<NodeName>().unwrap());
+        let names: Vec<NodeName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let first = config(&folders.path().join("0"), names[0]);
         let made = app::init(&first, &names[1..]).unwrap();
-        let bundle = made.bundles_left_here()[0].clone();
-        deployment::bundle::join(&bundle, &folders.path().join("1"), &mut getrandom::fill).unwrap();
+        for (number, bundle) in made.bundles_left_here().iter().enumerate() {
+            let folder = folders.path().join((number + 1).to_string());
+            deployment::bundle::join(bundle, &folder, &mut getrandom::fill).unwrap();
+        }
         Self { folders, hub: MemoryHub::default(), names }
     }
 
     fn start(&self, number: usize) -> Region {
+        let own = self.names[number];
         let data = self.folders.path().join(number.to_string());
-        let peers = [self.names[1 - number]];
-        Region::start(&data, self.names[number], &peers, &self.hub)
+        let peers: Vec<_> = self.names.iter().copied().filter(|name| *name != own).collect();
+        Region::start(&data, own, &peers, &self.hub)
+    }
+
+    /// Cuts two nodes off from each other.
+    fn cut(&self, one: usize, other: usize) {
+        self.hub.cut(self.names[one], self.names[other]);
+    }
+
+    fn heal(&self, one: usize, other: usize) {
+        self.hub.heal(self.names[one], self.names[other]);
     }
 }
 
@@ -140,54 +152,121 @@ fn converge(regions: [&Region; 2]) {
     });
 }
 
+fn person(number: usize) -> Value {
+    let email = format!("p{number}@example.com");
+    json!({ "country": "NG", "email": email, "password": "one two three" })
+}
+
+/// Waits until writes at a node are had by these regions.
+fn wait_until_heard(company: &Company, regions: &Value) {
+    let mut number = 1_000_000;
+    wait_for("the others to be heard", || {
+        number += 1;
+        let mut body = person(number);
+        body["replicate"] = json!("all");
+        let answer = company.call("POST", "/v1/users", body);
+        (answer.done(201).body["replication"]["have"] == *regions).then_some(())
+    });
+}
+
 #[test]
 fn what_one_region_records_the_other_has_also_after_it_was_cut_off() {
-    let two = Two::new();
-    let (eu, us) = (two.start(0), two.start(1));
+    let places = Places::new(&["eu/n1", "us/n1"]);
+    let (eu, us) = (places.start(0), places.start(1));
     let shop = eu.company("shop");
-    let body = json!({ "country": "NG", "email": "a@example.com", "password": "one two three" });
-    let user = shop.register(body);
+    let user = shop.register(person(1));
     let there = us.at(&shop);
     let answer = wait_for("the login to work in the other region", || {
-        let answer = there.login("NG", "a@example.com", "one two three");
+        let answer = there.login("NG", "p1@example.com", "one two three");
         (answer.status == 200).then_some(answer)
     });
     assert_eq!(answer.body["user_id"], json!(user));
     converge([&eu, &us]);
 
-    two.hub.cut(two.names[0], two.names[1]);
-    let other = json!({ "country": "NG", "email": "b@example.com", "password": "one two three" });
-    let lonely = there.register(other);
+    places.cut(0, 1);
+    let lonely = there.register(person(2));
     let path = format!("/v1/users/{user}/password");
     shop.call("PUT", &path, json!({ "password": "four five six" })).done(200);
-    there.login("NG", "a@example.com", "one two three").done(200);
-    shop.login("NG", "b@example.com", "one two three").refused(401, "invalid_credentials");
+    there.login("NG", "p1@example.com", "one two three").done(200);
+    shop.login("NG", "p2@example.com", "one two three").refused(401, "invalid_credentials");
     assert_ne!(eu.state_hash(), us.state_hash());
 
-    two.hub.heal(two.names[0], two.names[1]);
+    places.heal(0, 1);
     converge([&eu, &us]);
-    there.login("NG", "a@example.com", "one two three").refused(401, "invalid_credentials");
-    there.login("NG", "a@example.com", "four five six").done(200);
+    there.login("NG", "p1@example.com", "one two three").refused(401, "invalid_credentials");
+    there.login("NG", "p1@example.com", "four five six").done(200);
     assert_eq!(shop.user(&lonely)["user_id"], json!(lonely));
 }
 
 #[test]
 fn a_region_that_begins_with_nothing_fills_itself_and_a_restart_loses_nothing() {
-    let two = Two::new();
-    let mut eu = two.start(0);
+    let places = Places::new(&["eu/n1", "us/n1"]);
+    let mut eu = places.start(0);
     let shop = eu.company("shop");
-    let users: Vec<String> = (0..300)
-        .map(|number| {
-            let email = format!("p{number}@example.com");
-            shop.register(json!({ "country": "NG", "email": email, "password": "one two three" }))
-        })
-        .collect();
+    let users: Vec<String> = (0..300).map(|number| shop.register(person(number))).collect();
     eu.stop();
-    let eu = two.start(0);
-    let us = two.start(1);
+    let eu = places.start(0);
+    let us = places.start(1);
     converge([&eu, &us]);
     let there = us.at(&shop);
     for user in &users {
         assert_eq!(there.user(user)["user_id"], json!(user));
     }
+}
+
+#[test]
+fn a_third_node_passes_on_what_the_first_recorded() {
+    let places = Places::new(&["eu/n1", "us/n1", "af/n1"]);
+    places.cut(0, 2);
+    let (eu, _us, af) = (places.start(0), places.start(1), places.start(2));
+    let shop = eu.company("shop");
+    let users: Vec<String> = (0..20).map(|number| shop.register(person(number))).collect();
+    converge([&eu, &af]);
+    let there = af.at(&shop);
+    for user in &users {
+        assert_eq!(there.user(user)["user_id"], json!(user));
+    }
+}
+
+#[test]
+fn a_write_says_who_has_it_and_does_not_wait_for_who_is_away() {
+    let places = Places::new(&["eu/n1", "us/n1"]);
+    let (eu, mut us) = (places.start(0), places.start(1));
+    let shop = eu.company("shop");
+    wait_until_heard(&shop, &json!(["eu", "us"]));
+    let user = shop.register(person(1));
+    let path = format!("/v1/users/{user}");
+    let patch = |value: &str, replicate: &str| {
+        let body = json!({ "profile": { "given_name": value }, "replicate": replicate });
+        shop.call("PATCH", &path, body).done(200).body["replication"].clone()
+    };
+    assert_eq!(patch("Ada", "all"), json!({ "have": ["eu", "us"], "pending": [] }));
+    assert_eq!(us.at(&shop).user(&user)["profile"]["given_name"], "Ada");
+    us.stop();
+    assert_eq!(patch("Bea", "all"), json!({ "have": ["eu"], "pending": ["us"] }));
+    assert_eq!(patch("Cea", "none"), json!({ "have": ["eu"], "pending": ["us"] }));
+}
+
+#[test]
+fn what_a_node_answered_its_regions_other_node_knows_at_once() {
+    let places = Places::new(&["eu/n1", "eu/n2"]);
+    let (one, mut other) = (places.start(0), places.start(1));
+    let shop = one.company("shop");
+    wait_until_heard(&shop, &json!(["eu"]));
+    let there = other.at(&shop);
+    for number in 0..30 {
+        let user = shop.register(person(number));
+        let email = format!("p{number}@example.com");
+        let answer = there.login("NG", &email, "one two three");
+        assert_eq!(answer.done(200).body["user_id"], json!(user), "user {number}");
+        let path = format!("/v1/users/{user}/status");
+        there.call("PUT", &path, json!({ "status": "disabled" })).done(200);
+        shop.login("NG", &email, "one two three").refused(403, "user_disabled");
+    }
+    other.stop();
+    let user = shop.register(person(100));
+    shop.login("NG", "p100@example.com", "one two three").done(200);
+    let other = places.start(1);
+    converge([&one, &other]);
+    assert_eq!(other.at(&shop).user(&user)["user_id"], json!(user));
 }
