@@ -122,9 +122,12 @@ impl Places {
         let names: Vec<NodeName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let first = config(&folders.path().join("0"), names[0]);
         let made = app::init(&first, &names[1..]).unwrap();
-        for (number, bundle) in made.bundles_left_here().iter().enumerate() {
-            let folder = folders.path().join((number + 1).to_string());
-            deployment::bundle::join(bundle, &folder, &mut getrandom::fill).unwrap();
+        for bundle in made.bundles_left_here() {
+            let joining = folders.path().join("joining");
+            let joined = deployment::bundle::join(bundle, &joining, &mut getrandom::fill).unwrap();
+            let joined = joined.description().node_name();
+            let number = names.iter().position(|name| *name == joined).unwrap();
+            std::fs::rename(joining, folders.path().join(number.to_string())).unwrap();
         }
         Self { folders, hub: MemoryHub::default(), names }
     }
