@@ -23,7 +23,7 @@ pub enum Unavailable {
     #[error("the service takes no writes now: the disk is full")]
     ReadOnly,
     /// The disk refused.
-    #[error("the service could not write this down; nothing of it happened")]
+    #[error("the service could not use its storage for this; nothing of it happened")]
     Storage,
     /// The node is starting or stopping.
     #[error("the service is starting or stopping")]
