@@ -213,7 +213,9 @@ impl RegistryEngine {
         for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
             fact.reference = placed.reference;
             lane.durable_mut().evolve(&fact);
-            if let Err(error) = self.store.record_registry(placed.position) {
+            let durable = self.journal.log().durable();
+            let noted = self.store.note_reach(durable);
+            if let Err(error) = noted.and_then(|()| self.store.record_registry(placed.position)) {
                 // As in a shard: nothing may be decided on a state without this event.
                 self.behind = true;
                 self.journal.log().shut();

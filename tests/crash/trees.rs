@@ -14,6 +14,7 @@ use jcas::state::error::StateError;
 use jcas::state::folder::StateFolder;
 use jcas::state::kv::{Kv, Pairs, Tree};
 use jcas::state::plan::LogBounds;
+use jcas::state::store::Store;
 use jcas::state::trees::Trees;
 
 use crate::lossy_kv::LossyKv;
@@ -108,6 +109,16 @@ impl LossyTrees {
             });
             *kv = Arc::new(after);
         }
+    }
+
+    /// The log position from which on no generation knows of anything.
+    pub(crate) fn reach(&self) -> Result<LogPosition, String> {
+        let of = |kv: &Arc<LossyKv>| Store::new(Arc::new(SharedKv(Arc::clone(kv)))).reach();
+        let mut farthest = LogPosition::START;
+        for kv in self.inner().made.values() {
+            farthest = farthest.max(of(kv).map_err(|error| error.to_string())?);
+        }
+        Ok(farthest)
     }
 
     /// Whether a generation is there, opened or not.

@@ -200,6 +200,8 @@ impl World {
         };
         self.note(format!("opened at {}, cut {}", opened.end, opened.cut_bytes));
         self.check_opened(&log, &opened)?;
+        let reach = self.trees.reach()?;
+        ensure!(reach <= opened.end, "a state knows of what lies below {reach}");
         let rebuild = self.random.chance(10);
         let folder = StateFolder::over(&state_folder(), files, self.trees.clone());
         let folder = folder.map_err(|error| error.to_string())?;
