@@ -121,6 +121,24 @@ impl LossyTrees {
         Ok(farthest)
     }
 
+    /// No row lies beyond what its trees say that they know of.
+    pub(crate) fn check_notes(&self) -> Result<(), String> {
+        for kv in self.inner().made.values() {
+            let store = Store::new(Arc::new(SharedKv(Arc::clone(kv))));
+            let reach = store.reach().map_err(|error| error.to_string())?;
+            let history = kv.scan(Tree::History, &[]).map(|pair| pair.unwrap().1);
+            let registry = kv.scan(Tree::Registry, &[]).map(|pair| pair.unwrap().0);
+            for bytes in history.chain(registry) {
+                let bits = u64::from_be_bytes(*bytes.first_chunk().unwrap());
+                let position = LogPosition::from_bits(bits);
+                if position >= reach {
+                    return Err(format!("{position} is known, and noted is what is below {reach}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a generation is there, opened or not.
     pub(crate) fn has(&self, generation: Generation) -> bool {
         let named = self.disk.content(&self.name(generation)).is_some();

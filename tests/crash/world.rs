@@ -332,6 +332,7 @@ impl World {
     }
 
     fn crash(&mut self, end: End) -> Checked {
+        self.trees.check_notes()?;
         let (disk, trees) = (self.random.draw(), self.random.draw());
         match end {
             End::PowerLost => self.disk.crash(disk),
