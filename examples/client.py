@@ -50,7 +50,7 @@ class Jcas:
             self.alg = "HS256"
             self.sign = lambda m: hmac.new(signing_key.encode(), m, hashlib.sha256).digest()
 
-    def token(self, method, path, request=None):
+    def token(self, method, path, request=None, idempotency_key=None):
         """A compact JWS. It is good for one call: make a new one for each try."""
         now = int(time.time())
         header = {"alg": self.alg, "kid": self.key_id}
@@ -65,14 +65,21 @@ class Jcas:
         }
         if request is not None:
             claims["req"] = request
+        if idempotency_key is not None:
+            claims["idk"] = idempotency_key
         parts = [base64url(json.dumps(part).encode()) for part in (header, claims)]
         message = ".".join(parts)
         return message + "." + base64url(self.sign(message.encode()))
 
-    def call(self, method, path, request=None):
-        """Returns status and answer. A refusal is an answer too."""
-        token = self.token(method, path, request)
+    def call(self, method, path, request=None, idempotency_key=None):
+        """Returns status and answer. A refusal is an answer too.
+
+        With an idempotency key a POST may be sent again: it is given the first answer.
+        """
+        token = self.token(method, path, request, idempotency_key)
         headers = {"X-Api-Key": self.api_key}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         body = None
         if request is None:
             headers["Authorization"] = "Bearer " + token

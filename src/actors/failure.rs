@@ -26,7 +26,7 @@ pub enum Unavailable {
     #[error("this node's clock runs ahead of the others'; it takes no writes until it is right")]
     ClockUnsafe,
     /// The disk refused.
-    #[error("the service could not write this down; nothing of it happened")]
+    #[error("the service could not use its storage for this; nothing of it happened")]
     Storage,
     /// The node is starting or stopping.
     #[error("the service is starting or stopping")]

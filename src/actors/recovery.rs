@@ -14,7 +14,7 @@ use crate::log::{Log, LogError, LogReader, Opened, last_life};
 use crate::state::checkpoint::{Checkpoint, Generation};
 use crate::state::error::StateError;
 use crate::state::folder::{Started, StateFolder};
-use crate::state::plan::{LogBounds, Plan};
+use crate::state::plan::{LogBounds, Plan, Reason};
 use crate::state::store::Store;
 use crate::state::trees::{SledTrees, Trees};
 
@@ -79,7 +79,7 @@ pub fn recover<T: Trees>(
         }
         Plan::Rebuild { reason } => {
             // A first start has nothing to fold: that there is no state yet is no news then.
-            if !opened.vector.is_empty() {
+            if reason != Reason::NoCheckpoint || !opened.vector.is_empty() {
                 tracing::warn!(%reason, "the state is folded from the log anew");
             }
             (kv, generation, None)
@@ -181,6 +181,7 @@ pub fn fold_log_by(
     registry: &mut RegistryState,
     mut progress: impl FnMut(u64),
 ) -> Result<Folded, RecoveryError> {
+    store.note_reach(reader.end())?;
     let known = registry.distrust.clone();
     let mut folded = Folded::default();
     let mut gathered: Gathered = BTreeMap::new();

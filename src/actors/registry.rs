@@ -199,7 +199,9 @@ impl RegistryEngine {
                     durable.evolve(fact);
                 });
             }
-            if let Err(error) = self.store.record_registry(*position) {
+            let durable = self.journal.log().durable();
+            let noted = self.store.note_reach(durable);
+            if let Err(error) = noted.and_then(|()| self.store.record_registry(*position)) {
                 return self.fall_behind(&error);
             }
         }
@@ -246,7 +248,9 @@ impl RegistryEngine {
         for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
             fact.reference = placed.reference;
             lane.durable_mut().evolve(&fact);
-            if let Err(error) = self.store.record_registry(placed.position) {
+            let durable = self.journal.log().durable();
+            let noted = self.store.note_reach(durable);
+            if let Err(error) = noted.and_then(|()| self.store.record_registry(placed.position)) {
                 send(confirmed.reply, Err(Unavailable::NotReady.into()));
                 return self.fall_behind(&error);
             }

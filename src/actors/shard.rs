@@ -243,9 +243,11 @@ impl ShardEngine {
             facts.push((fact, placed.position));
         }
         let after = lane.durable();
-        if let Err(error) =
+        let durable = self.journal.log().durable();
+        let written = self.store.note_reach(durable).and_then(|()| {
             self.store.apply(user, Some(&before), after, facts.iter().map(|(fact, at)| (fact, *at)))
-        {
+        });
+        if let Err(error) = written {
             // The event is in the log and the state cannot take it: only a restart, which folds
             // the log anew, brings the two together. The caller is not told that nothing happened,
             // and until then nothing may be decided on a state without the event: the reservation
@@ -297,6 +299,7 @@ impl ShardEngine {
             }
         }
         let placed = facts.iter().map(|(fact, position)| (fact, *position));
+        self.store.note_reach(self.journal.log().durable())?;
         self.store.apply(user, Some(&before), &after, placed)?;
         self.known.keep(user, &after);
         self.view.absorbed += 1;

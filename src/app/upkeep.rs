@@ -26,7 +26,7 @@ use crate::log::{
 use crate::state::checkpoint::{self, Checkpoint, Generation};
 use crate::state::error::StateError;
 use crate::state::folder::StateFolder;
-use crate::state::plan::{LogBounds, Plan, plan};
+use crate::state::plan::{self, LogBounds, Plan, plan};
 use crate::state::store::Store;
 use crate::state::verify::{Comparison, compare};
 
@@ -162,14 +162,18 @@ fn stored(held: &Held, folder: &StateFolder) -> Result<Result<Store, String>, Ap
     let path = held.deployment.folder().join(STATE_FOLDER);
     let reading = checkpoint::read(&*held.files, &path)?;
     let bounds = LogBounds { deployment: held.id(), end: held.reader.end() };
-    let (checkpoint, from) = match plan(&reading, bounds, None) {
-        Plan::Open { checkpoint, replay_from } => (checkpoint, replay_from),
+    let checkpoint = match plan(&reading, bounds, plan::Trees::Untried) {
+        Plan::Open { checkpoint, .. } => checkpoint,
         Plan::Rebuild { reason } => return Ok(Err(reason.to_string())),
     };
-    let kv = match folder.open_counting(&checkpoint) {
-        Ok(kv) => kv,
+    let (kv, reach) = match folder.open_counting(&checkpoint) {
+        Ok(opened) => opened,
         Err(error @ StateError::DoesNotOpen { .. }) => return Ok(Err(said(&error))),
         Err(error) => return Err(error.into()),
+    };
+    let from = match plan(&reading, bounds, plan::Trees::Open { reach }) {
+        Plan::Open { replay_from, .. } => replay_from,
+        Plan::Rebuild { reason } => return Ok(Err(reason.to_string())),
     };
     let store = Store::new(Arc::new(kv));
     let positions = store.registry_positions()?;

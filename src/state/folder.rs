@@ -13,13 +13,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::events::record::LogPosition;
 use crate::files::Files;
 
 use super::checkpoint::{self, Checkpoint, Generation, Reading};
 use super::error::{LostContent, StateError};
 use super::kv::Kv;
 use super::layout;
-use super::plan::{LogBounds, Plan, plan};
+use super::plan::{self, LogBounds, Plan, plan};
 use super::sled_kv::SledKv;
 use super::trees::{SledTrees, Trees};
 
@@ -74,19 +75,24 @@ impl<T: Trees> StateFolder<T> {
             _ => None,
         };
         self.remove_all_but(named)?;
-        let mut refused = None;
-        if let Plan::Open { checkpoint, .. } = plan(&reading, log, None) {
-            let generation = checkpoint.generation;
+        let (mut found, mut refused) = (plan::Trees::Untried, None);
+        if let Plan::Open { checkpoint, .. } = plan(&reading, log, found) {
             match self.open_counting(&checkpoint) {
-                Ok(kv) => {
-                    let plan = plan(&reading, log, Some(true));
-                    return Ok(Started { kv, generation, plan, refused });
+                Ok((kv, reach)) => {
+                    found = plan::Trees::Open { reach };
+                    let plan = plan(&reading, log, found);
+                    if let Plan::Open { .. } = plan {
+                        let generation = checkpoint.generation;
+                        return Ok(Started { kv, generation, plan, refused });
+                    }
                 }
-                Err(error @ StateError::DoesNotOpen { .. }) => refused = Some(error),
+                Err(error @ StateError::DoesNotOpen { .. }) => {
+                    (found, refused) = (plan::Trees::Shut, Some(error));
+                }
                 Err(error) => return Err(error),
             }
         }
-        let plan = plan(&reading, log, Some(false));
+        let plan = plan(&reading, log, found);
         let (kv, generation) = self.begin_rebuild()?;
         Ok(Started { kv, generation, plan, refused })
     }
@@ -115,12 +121,17 @@ impl<T: Trees> StateFolder<T> {
         Ok(())
     }
 
-    /// Opens the trees that a checkpoint names.
-    pub fn open_counting(&self, checkpoint: &Checkpoint) -> Result<T::Kv, StateError> {
+    /// Opens the trees that a checkpoint names. Returns with them the log position from which on
+    /// they know of nothing.
+    pub fn open_counting(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> Result<(T::Kv, LogPosition), StateError> {
         let kv = self.trees.open_made(checkpoint.generation)?;
         // Sled skips pages it cannot read, all of them if need be, and calls what is left opened.
         if layout::has_mark(&kv, checkpoint.applied_below)? {
-            return Ok(kv);
+            let reach = layout::reach(&kv)?;
+            return Ok((kv, reach));
         }
         let folder = self.path.clone();
         Err(StateError::DoesNotOpen { folder, source: LostContent.into() })
@@ -132,7 +143,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::events::record::LogPosition;
     use crate::files::Disk;
     use crate::state::fixtures::{DEPLOYMENT, checkpoint};
     use crate::state::kv::Tree;
@@ -263,6 +273,24 @@ mod tests {
         let started = open(path.path()).start(LOG).unwrap();
         assert_eq!(started.plan, Plan::Rebuild { reason: Reason::CheckpointDamaged });
         assert_eq!(which(&started), None);
+    }
+
+    #[test]
+    fn trees_that_know_more_than_the_log_holds_are_rebuilt_whatever_the_checkpoint_says() {
+        let path = tempfile::tempdir().unwrap();
+        first(path.path());
+        {
+            let started = open(path.path()).start(LOG).unwrap();
+            layout::leave_reach(&started.kv, LOG.end).unwrap();
+            started.kv.insert(Tree::Users, b"which", b"of the log's last event").unwrap();
+            started.kv.flush().unwrap();
+        }
+        // All that the state knows is there: what came after it may be torn.
+        assert!(matches!(open(path.path()).start(LOG).unwrap().plan, Plan::Open { .. }));
+        let cut = LogBounds { end: LogPosition::new(8, 4000), ..LOG };
+        let started = open(path.path()).start(cut).unwrap();
+        assert_eq!(started.plan, Plan::Rebuild { reason: Reason::KnowsMore });
+        assert_eq!((started.generation, which(&started)), (Generation(2), None));
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub enum Tree {
     /// Where the log holds what was asked with an idempotency key: the key's digest, revision, user
     /// id and first position, and the last one.
     Repeats,
-    /// What the last checkpoint left, by which trees that lost their content are known.
+    /// What the last checkpoint left, by which trees that lost their content are known, and how far
+    /// into the log the trees may know, by which a log that lost its end is.
     Mark,
 }
 

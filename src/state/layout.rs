@@ -13,6 +13,7 @@
 //! repeats   idempotency digest (16), revision (8),
 //!           user id (16), first position (8)          -> last position (8)
 //! mark      "applied"                                 -> log position (8)
+//! mark      "reach"                                   -> log position (8)
 //! ```
 
 use std::collections::BTreeSet;
@@ -39,8 +40,11 @@ const COUNT_BYTES: usize = 4;
 /// A blind index as a key starts with it: `BlindIndex::to_key`.
 pub(super) type IndexKey = [u8; INDEX_BYTES];
 
-/// The one key of the marks.
+/// The key of the mark that a checkpoint leaves.
 const MARK_KEY: &[u8] = b"applied";
+
+/// The key of the note how far into the log the trees may know.
+const REACH_KEY: &[u8] = b"reach";
 
 /// Leaves the position below which everything is applied in the trees themselves.
 pub(super) fn leave_mark(kv: &dyn Kv, applied_below: LogPosition) -> Result<(), StateError> {
@@ -53,6 +57,18 @@ pub(super) fn has_mark(kv: &dyn Kv, applied_below: LogPosition) -> Result<bool, 
     let mark = kv.get(Tree::Mark, MARK_KEY)?;
     let mark = mark.map(|mark| position(Tree::Mark, &mark)).transpose()?;
     Ok(mark.is_some_and(|mark| mark >= applied_below))
+}
+
+/// Notes that the trees may know of anything below a position.
+pub(super) fn leave_reach(kv: &dyn Kv, durable: LogPosition) -> Result<(), StateError> {
+    kv.insert(Tree::Mark, REACH_KEY, &position_bytes(durable))
+}
+
+/// The position from which on the trees know of nothing.
+pub(super) fn reach(kv: &dyn Kv) -> Result<LogPosition, StateError> {
+    let noted = kv.get(Tree::Mark, REACH_KEY)?;
+    let noted = noted.map(|noted| position(Tree::Mark, &noted)).transpose()?;
+    Ok(noted.unwrap_or(LogPosition::START))
 }
 
 /// The key of a claim.

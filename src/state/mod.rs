@@ -21,6 +21,7 @@ pub mod folder;
 pub mod kv;
 pub mod layout;
 pub mod plan;
+mod reach;
 pub mod repeats;
 pub mod sled_kv;
 pub mod store;

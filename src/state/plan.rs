@@ -38,6 +38,8 @@ pub enum Reason {
     OtherDeployment,
     /// The log ends below the checkpoint: it was cut or exchanged.
     BeyondLog,
+    /// The log ends below what the trees know: durable events are gone from it.
+    KnowsMore,
     /// The trees do not open.
     DoesNotOpen,
     /// A check found the state at odds with the log, or an operator asked.
@@ -53,9 +55,22 @@ pub struct LogBounds {
     pub end: LogPosition,
 }
 
-/// Decides what to do. `opened` says whether the trees named by the checkpoint opened; none while
-/// that was not tried.
-pub fn plan(reading: &Reading, log: LogBounds, opened: Option<bool>) -> Plan {
+/// What came of opening the trees that the checkpoint names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trees {
+    /// That was not tried yet.
+    Untried,
+    /// They do not open.
+    Shut,
+    /// They opened.
+    Open {
+        /// The log position from which on they know of nothing.
+        reach: LogPosition,
+    },
+}
+
+/// Decides what to do.
+pub fn plan(reading: &Reading, log: LogBounds, trees: Trees) -> Plan {
     let rebuild = |reason| Plan::Rebuild { reason };
     let checkpoint = match reading {
         Reading::Absent => return rebuild(Reason::NoCheckpoint),
@@ -69,10 +84,13 @@ pub fn plan(reading: &Reading, log: LogBounds, opened: Option<bool>) -> Plan {
     if checkpoint.applied_below > log.end {
         return rebuild(Reason::BeyondLog);
     }
-    if opened == Some(false) {
-        return rebuild(Reason::DoesNotOpen);
+    match trees {
+        Trees::Shut => rebuild(Reason::DoesNotOpen),
+        Trees::Open { reach } if reach > log.end => rebuild(Reason::KnowsMore),
+        Trees::Open { .. } | Trees::Untried => {
+            Plan::Open { checkpoint, replay_from: checkpoint.applied_below }
+        }
     }
-    Plan::Open { checkpoint, replay_from: checkpoint.applied_below }
 }
 
 impl fmt::Display for Reason {
@@ -83,6 +101,7 @@ impl fmt::Display for Reason {
             Self::OtherVersion => "the state is of another version",
             Self::OtherDeployment => "the state is of another deployment",
             Self::BeyondLog => "the log ends below the checkpoint",
+            Self::KnowsMore => "the log ends below what the state knows: durable events are gone",
             Self::DoesNotOpen => "the stored trees do not open",
             Self::Asked => "it was asked for",
         })
@@ -96,19 +115,21 @@ mod tests {
 
     const END: LogPosition = LogPosition::new(9, 0);
 
-    fn planned(reading: Reading, end: LogPosition, opened: Option<bool>) -> Plan {
-        plan(&reading, LogBounds { deployment: DEPLOYMENT, end }, opened)
+    fn planned(reading: Reading, end: LogPosition, trees: Trees) -> Plan {
+        plan(&reading, LogBounds { deployment: DEPLOYMENT, end }, trees)
     }
 
     #[test]
     fn a_valid_checkpoint_is_opened_and_replayed_from() {
         let found = checkpoint(4);
         let expected = Plan::Open { checkpoint: found, replay_from: found.applied_below };
-        for opened in [None, Some(true)] {
-            assert_eq!(planned(Reading::Valid(found), END, opened), expected);
+        for trees in [Trees::Untried, Trees::Open { reach: found.applied_below }] {
+            assert_eq!(planned(Reading::Valid(found), END, trees), expected);
             let end = found.applied_below;
-            assert_eq!(planned(Reading::Valid(found), end, opened), expected, "at the log's end");
+            assert_eq!(planned(Reading::Valid(found), end, trees), expected, "at the log's end");
         }
+        let all = Trees::Open { reach: END };
+        assert_eq!(planned(Reading::Valid(found), END, all), expected, "all of the log is known");
     }
 
     #[test]
@@ -117,15 +138,16 @@ mod tests {
         let foreign = Checkpoint { deployment: DeploymentId([8; 16]), ..checkpoint(4) };
         let other = Reading::OtherVersion { layout: 1, fold: 0 };
         let cases = [
-            (Reading::Absent, END, None, Reason::NoCheckpoint),
-            (Reading::Damaged, END, None, Reason::CheckpointDamaged),
-            (other, END, None, Reason::OtherVersion),
-            (Reading::Valid(foreign), END, None, Reason::OtherDeployment),
-            (valid, LogPosition::START, None, Reason::BeyondLog),
-            (valid, END, Some(false), Reason::DoesNotOpen),
+            (Reading::Absent, END, Trees::Untried, Reason::NoCheckpoint),
+            (Reading::Damaged, END, Trees::Untried, Reason::CheckpointDamaged),
+            (other, END, Trees::Untried, Reason::OtherVersion),
+            (Reading::Valid(foreign), END, Trees::Untried, Reason::OtherDeployment),
+            (valid, LogPosition::START, Trees::Untried, Reason::BeyondLog),
+            (valid, END, Trees::Shut, Reason::DoesNotOpen),
+            (valid, END, Trees::Open { reach: LogPosition::new(9, 1) }, Reason::KnowsMore),
         ];
-        for (reading, end, opened, reason) in cases {
-            assert_eq!(planned(reading, end, opened), Plan::Rebuild { reason });
+        for (reading, end, trees, reason) in cases {
+            assert_eq!(planned(reading, end, trees), Plan::Rebuild { reason });
         }
     }
 }

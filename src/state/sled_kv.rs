@@ -100,6 +100,14 @@ impl SledKv {
         Ok(())
     }
 
+    /// Goes the way to a key that was just written. Sled leaves it to the next who goes there to
+    /// split a page that grew too long or to join one that shrank: were that a reader, it would
+    /// have to write, and could not read while the disk is full.
+    fn settle(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
+        guarded(|| self.tree(tree).contains_key(key)).map_err(failing_to("write"))?;
+        Ok(())
+    }
+
     const fn tree(&self, tree: Tree) -> &sled::Tree {
         let [users, claims, keys, registry, history, repeats, mark] = &self.trees;
         match tree {
@@ -122,12 +130,12 @@ impl Kv for SledKv {
 
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
         guarded(|| self.tree(tree).insert(key, value)).map_err(failing_to("write"))?;
-        Ok(())
+        self.settle(tree, key)
     }
 
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
         guarded(|| self.tree(tree).remove(key)).map_err(failing_to("remove"))?;
-        Ok(())
+        self.settle(tree, key)
     }
 
     fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
@@ -226,6 +234,29 @@ mod tests {
         assert_eq!(kv.get(Tree::Claims, &[0; 4]).unwrap(), None);
         kv.remove(Tree::Users, &[0; 4]).unwrap();
         assert_eq!(kv.get(Tree::Users, &[0; 4]).unwrap(), None);
+    }
+
+    #[test]
+    fn reading_never_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let kv = open(folder.path()).unwrap();
+        let mut written_by_readers = 0;
+        let mut read_all = |keys: std::ops::RangeInclusive<u32>| {
+            kv.db.flush().unwrap();
+            for number in keys {
+                kv.get(Tree::Users, &number.to_be_bytes()).unwrap();
+            }
+            written_by_readers += kv.db.flush().unwrap();
+        };
+        for number in 0..400_u32 {
+            kv.insert(Tree::Users, &number.to_be_bytes(), &[7; 100]).unwrap();
+            read_all(0..=number);
+        }
+        for number in 0..400_u32 {
+            kv.remove(Tree::Users, &number.to_be_bytes()).unwrap();
+            read_all(0..=400);
+        }
+        assert_eq!(written_by_readers, 0, "bytes");
     }
 
     #[test]

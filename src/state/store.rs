@@ -21,12 +21,14 @@ use crate::events::state_hash::StateHasher;
 use super::error::StateError;
 use super::kv::{Kv, Tree};
 use super::layout::{self, IndexKey};
+use super::reach::Reach;
 use super::repeats::Repeat;
 
 /// The state of one node.
 #[derive(Clone)]
 pub struct Store {
     kv: Arc<dyn Kv>,
+    reach: Arc<Reach>,
 }
 
 /// How many users there are.
@@ -40,13 +42,24 @@ pub struct Counts {
 
 impl Store {
     /// The state in these trees.
-    pub const fn new(kv: Arc<dyn Kv>) -> Self {
-        Self { kv }
+    pub fn new(kv: Arc<dyn Kv>) -> Self {
+        Self { kv, reach: Arc::default() }
     }
 
     /// The trees.
     pub fn kv(&self) -> &dyn Kv {
         &*self.kv
+    }
+
+    /// Notes that what is written from now on may rest on anything in the log below `durable`. Due
+    /// before events are written that became durable since.
+    pub fn note_reach(&self, durable: LogPosition) -> Result<(), StateError> {
+        self.reach.note(self.kv(), durable)
+    }
+
+    /// The log position from which on the trees know of nothing.
+    pub fn reach(&self) -> Result<LogPosition, StateError> {
+        layout::reach(self.kv())
     }
 
     /// A user's state; none while no event of it was folded.

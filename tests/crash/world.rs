@@ -200,6 +200,8 @@ impl World {
         };
         self.note(format!("opened at {}, cut {}", opened.end, opened.cut_bytes));
         self.check_opened(&log, &opened)?;
+        let reach = self.trees.reach()?;
+        ensure!(reach <= opened.end, "a state knows of what lies below {reach}");
         let rebuild = self.random.chance(10);
         let folder = StateFolder::over(&state_folder(), files, self.trees.clone());
         let folder = folder.map_err(|error| error.to_string())?;
@@ -330,6 +332,7 @@ impl World {
     }
 
     fn crash(&mut self, end: End) -> Checked {
+        self.trees.check_notes()?;
         let (disk, trees) = (self.random.draw(), self.random.draw());
         match end {
             End::PowerLost => self.disk.crash(disk),

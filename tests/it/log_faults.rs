@@ -94,6 +94,49 @@ fn a_truncated_tail_is_cut_and_reported_and_what_stays_is_served() {
 }
 
 #[test]
+fn a_log_that_lost_what_the_state_knows_is_folded_anew_though_the_checkpoint_is_older() {
+    let (mut node, shop, ada) = lived_in();
+    assert_eq!(node.stop(), 0);
+    let checkpoint = node.data().join("state/checkpoint");
+    let older = std::fs::read(&checkpoint).unwrap();
+    node.start();
+    let shop = shop.at(&node);
+    let patch = |n: u32| {
+        let body = json!({ "profile": { "n": n } });
+        shop.call("PATCH", &format!("/v1/users/{ada}"), body).done(200);
+    };
+    patch(1);
+    let kept = std::fs::metadata(segment(&node)).unwrap().len();
+    patch(2);
+    assert_eq!(node.stop(), 0);
+    // The last event was durable and known, and is gone: the log ends as if it had never been.
+    std::fs::write(&checkpoint, older).unwrap();
+    edit(&segment(&node), |bytes| bytes.truncate(usize::try_from(kept).unwrap()));
+    let (code, text, _) = node.run(&["log", "verify"]);
+    assert_eq!(code, 0, "the log is whole: {text}");
+    let (code, _, said) = node.run(&["state", "verify"]);
+    assert!(code == 1 && said.contains("durable events are gone"), "{said}");
+    let warned = |node: &Node| node.output().matches("durable events are gone").count();
+    assert_eq!(warned(&node), 0);
+    node.start();
+    assert_eq!(warned(&node), 1, "{}", node.output());
+    let shop = shop.at(&node);
+    assert_eq!(shop.user(&ada)["profile"]["n"], json!(1));
+    let (hash, _) = node.state_hash();
+    let (_, replayed, _) = node.run(&["replay", "jcas-data", "--state-hash"]);
+    assert_eq!(replayed.trim(), hash, "what the lost event wrote is not in the state");
+    // Said once: neither a kill nor a torn tail is a loss of what was durable.
+    let body = json!({ "profile": { "n": 3 } });
+    shop.call("PATCH", &format!("/v1/users/{ada}"), body).done(200);
+    node.kill();
+    edit(&segment(&node), |bytes| bytes.extend_from_slice(&[0x5a; 30]));
+    node.start();
+    assert!(node.output().contains("cut what a crash left"), "{}", node.output());
+    assert_eq!(node.output().matches("folded from the log anew").count(), 1);
+    assert_eq!(shop.at(&node).user(&ada)["profile"]["n"], json!(3));
+}
+
+#[test]
 fn another_deployments_log_is_refused_by_name() {
     let (mut node, ..) = lived_in();
     assert_eq!(node.stop(), 0);

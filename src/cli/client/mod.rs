@@ -36,6 +36,7 @@ const SIGNING_KEY: &str = "JCAS_SIGNING_KEY";
   jcas call GET /v1/whoami
   jcas call POST /v1/users/lookup '{\"email\":\"ada@example.com\"}'
   echo '{\"profile\":{\"given_name\":\"Ada\"}}' | jcas call PATCH /v1/users/ID -
+  jcas call POST /v1/users - --idempotency-key order-4711 < user.json
 
 Calls are signed where JCAS_SIGNING_KEY is set: to the secret that `jcas key issue` printed, or to a
 private JWK. What the environment does not say is taken from the profile, a JSON file of mode 0600
@@ -47,6 +48,10 @@ pub struct CallArgs {
     path: String,
     /// The body; - reads it from standard input.
     json: Option<String>,
+    /// What makes a POST safe to send again: with the same key it is given the first answer for 24
+    /// hours. 1 to 64 printable ASCII characters, new for each new request.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// Where JCAS is. Else the profile's, or this machine's.
     #[arg(long, env = "JCAS_URL")]
     url: Option<String>,
@@ -82,10 +87,13 @@ pub fn run(args: &CallArgs) -> anyhow::Result<()> {
     let url = format!("{base}{}", args.path);
     let (mut headers, mut body) = (vec![("X-Api-Key", api_key)], body.map(Zeroizing::new));
     let bearer;
+    let again = args.idempotency_key.as_deref();
+    headers.extend(again.map(|key| ("Idempotency-Key", key)));
     if let Some(signer) = signer {
         let target: ureq::http::Uri = url.parse().context("the path is not valid")?;
         let target = target.path_and_query().map_or("/", |target| target.as_str());
-        let token = signer.token(&args.method, target, body.as_ref().map(|body| body.as_str()))?;
+        let json = body.as_ref().map(|body| body.as_str());
+        let token = signer.token(&args.method, target, json, again)?;
         if body.is_some() {
             body = Some(Zeroizing::new(format!("{{\"jwt\":\"{}\"}}", token.as_str())));
         } else {

@@ -29,6 +29,8 @@ struct Claims<'a> {
     mth: &'a str,
     pth: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    idk: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     req: Option<&'a RawValue>,
 }
 
@@ -45,6 +47,7 @@ impl Signer {
         method: &str,
         target: &str,
         body: Option<&str>,
+        idempotency_key: Option<&str>,
     ) -> anyhow::Result<Zeroizing<String>> {
         let req = body.map(serde_json::from_str).transpose().context("the body is no JSON")?;
         let jti: [u8; 16] = clock::random(&OsEntropy)?;
@@ -57,6 +60,7 @@ impl Signer {
             jti: hex::encode(jti),
             mth: method,
             pth: target,
+            idk: idempotency_key,
             req,
         };
         self.key.sign(&self.key_id, &claims).context("the call cannot be signed")

@@ -63,6 +63,8 @@ fn the_php_lines_of_the_document_work() {
             jcas('POST', '/v1/users', []),
             jcas('POST', '/v1/users', $bare),
             jcas('GET', '/v1/whoami'),
+            jcas('POST', '/v1/users', ['country' => 'NG', 'email' => 'b@example.com'], 'once'),
+            jcas('POST', '/v1/users', ['country' => 'NG', 'email' => 'b@example.com'], 'once'),
         ]);
     "#;
     let script = format!("{shown}{calls}");
@@ -78,6 +80,59 @@ fn the_php_lines_of_the_document_work() {
     assert_eq!(answers[2]["errors"][0]["code"], "required", "{answers}");
     assert_eq!(answers[3]["status"], "active", "{answers}");
     assert_eq!(answers[4]["company"], "shop");
+    assert!(answers[5]["user_id"].is_string(), "{answers}");
+    assert_eq!(answers[6], answers[5], "a repeat is given the first answer");
+}
+
+#[test]
+fn the_python_lines_of_the_document_work() {
+    let node = Node::started(&[]);
+    let signer = Signer::hs256(&node, "shop");
+    let calls = r#"
+import json
+ada = {"country": "NG", "email": "a@example.com", "password": "one two"}
+print(json.dumps([status, answer] + [
+    jcas.call("POST", "/v1/users", ada, idempotency_key="once"),
+    jcas.call("POST", "/v1/users", ada, idempotency_key="once"),
+    jcas.call("POST", "/v1/login", ada),
+]))
+"#;
+    let mut python = Command::new("python3");
+    python.args(["-c", &format!("{}{calls}", block("python"))]);
+    python.env("PYTHONPATH", root().join("examples")).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = run(tell(&mut python, &signer, secret(&signer)));
+    let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answers[0], &answers[1]["company"]), (&json!(200), &json!("shop")));
+    assert_eq!(answers[2][0], 201, "{answers}");
+    assert_eq!(answers[3], answers[2], "a repeat is given the first answer");
+    assert_eq!(answers[4][1]["user_id"], answers[2][1]["user_id"]);
+}
+
+#[test]
+fn jcas_call_repeats_a_post_with_its_idempotency_key_signed_or_not() {
+    let node = Node::started(&[]);
+    let signed = Signer::hs256(&node, "shop");
+    let plain = node.company("group", &["NG"]);
+    let post = |api_key: &str, signing_key: &str, email: &str, options: &[&str]| {
+        let body = json!({ "country": "NG", "email": email }).to_string();
+        let mut command = node.command(&["call", "POST", "/v1/users", &body]);
+        command.args(options).env("JCAS_API_KEY", api_key).env("JCAS_SIGNING_KEY", signing_key);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer = serde_json::from_slice::<Value>(&output.stdout);
+        answer.unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    for (api_key, signing_key) in [(&signed.company.key, secret(&signed)), (&plain.key, "")] {
+        let post = |email: &str, options: &[&str]| post(api_key, signing_key, email, options);
+        let key = ["--idempotency-key", "customer-4711"];
+        let first = post("a@example.com", &key);
+        assert!(first["user_id"].is_string(), "{first}");
+        assert_eq!(post("a@example.com", &key), first, "a repeat is given the first answer");
+        assert_eq!(post("a@example.com", &[])["code"], "identity_taken");
+        assert_eq!(post("b@example.com", &key)["code"], "idempotency_key_reused");
+        let refused = post("b@example.com", &["--idempotency-key", "two words"]);
+        assert!(refused["code"].is_string(), "{refused}");
+    }
 }
 
 #[test]

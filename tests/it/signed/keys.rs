@@ -56,6 +56,57 @@ fn two_keys_hold_at_once_until_one_is_withdrawn_or_expires() {
 }
 
 #[test]
+fn a_company_moves_between_secrets_and_pairs_while_both_hold_and_each_ends_by_itself() {
+    let mut node = Node::started(&[]);
+    let secret = Signer::hs256(&node, "shop");
+    let folder = tempfile::tempdir().unwrap();
+    // A key of a new pair, issued by the command line.
+    let with_pair = |node: &Node, number: u8, expires: &str| {
+        let (pair, public) = pair(number);
+        let file = folder.path().join(format!("{number}.jwk"));
+        std::fs::write(&file, public.to_string()).unwrap();
+        let issue = ["key", "issue", "shop", "--scopes", "read", "--signing", "eddsa"];
+        let with = ["--expires", expires, "--public-jwk", file.to_str().unwrap()];
+        let (code, issued, said) = node.run(&[&issue[..], &with[..]].concat());
+        assert_eq!(code, 0, "{said}");
+        let (issued, mut signer) = (parsed(&issued), secret.clone());
+        let text = |name: &str| issued[name].as_str().unwrap().to_owned();
+        (signer.kid, signer.company.key) = (text("key"), text("api_key"));
+        signer.key = Key::Pair(pair);
+        signer
+    };
+    let who = |signer: &Signer| signer.call("GET", "/v1/whoami", Value::Null);
+    let (old, new) = (with_pair(&node, 21, "90d"), with_pair(&node, 22, "90d"));
+    for signer in [&secret, &old, &new] {
+        who(signer).done(200);
+    }
+    // No key signs for another, of the same kind or of the other one.
+    for (signer, key) in [(&old, &new.key), (&old, &secret.key), (&secret, &old.key)] {
+        who(&Signer { key: key.clone(), ..signer.clone() }).refused(401, "token_invalid");
+    }
+    let short = with_pair(&node, 23, "2s");
+    wait_for("the pair's key to expire", || {
+        let answer = who(&short);
+        if answer.status != 200 {
+            answer.refused(401, "api_key_invalid");
+        }
+        (answer.status != 200).then_some(())
+    });
+    for gone in [&secret, &old] {
+        let (code, _, said) = node.run(&["key", "revoke", "shop", &gone.kid]);
+        assert_eq!(code, 0, "{said}");
+        who(gone).refused(401, "api_key_invalid");
+        who(&new).done(200);
+    }
+    node.kill();
+    node.start();
+    for gone in [&secret, &old, &short] {
+        who(&gone.at(&node)).refused(401, "api_key_invalid");
+    }
+    who(&new.at(&node)).done(200);
+}
+
+#[test]
 fn the_command_line_issues_lists_and_signs_with_both_kinds_of_keys() {
     let node = Node::started(&[]);
     let run = |arguments: &[&str]| {
