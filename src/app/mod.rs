@@ -33,8 +33,10 @@ use crate::actors::replica::Replica;
 use crate::actors::shard::OnFatal;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
 use crate::config::Config;
+use crate::deployment::description::named_near;
 use crate::deployment::error::DeploymentError;
 use crate::deployment::lock::{DataLock, lock};
+use crate::deployment::names::Named;
 use crate::deployment::{self, Deployment, InitOptions};
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::Cause;
@@ -70,9 +72,19 @@ pub enum AppError {
     /// The certificate cannot be served.
     #[error("TLS: {}", .0.chain())]
     Tls(#[from] TlsError),
+    /// The data is another deployment's.
+    #[error("{} belongs to deployment {found}, not to {expected}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Box<Named>,
+        /// Whose it should be.
+        expected: Box<Named>,
+    },
     /// The log is not as it must be.
     #[error("the log does not open")]
-    Log(#[from] LogError),
+    Log(#[source] LogError),
     /// The state is not as it must be.
     #[error("the state does not open")]
     State(#[from] StateError),
@@ -104,6 +116,19 @@ pub enum AppError {
     /// The first event of this life could not be recorded.
     #[error("the node's start could not be recorded: {0}")]
     NotOpened(String),
+}
+
+impl From<LogError> for AppError {
+    /// Where it is another deployment's, both are named as far as the data folder tells their names.
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Foreign { path, found, expected } => {
+                let [found, expected] = [found, expected].map(|id| named_near(&path, id).into());
+                Self::Foreign { path, found, expected }
+            }
+            other => Self::Log(other),
+        }
+    }
 }
 
 impl AppError {
@@ -196,6 +221,7 @@ impl Node {
         metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
         wires: Wires,
     ) -> Result<Self, AppError> {
+        deployment.check_not_retired()?;
         let data_lock = lock(deployment.folder())?;
         warn_of_secrets(&deployment);
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());

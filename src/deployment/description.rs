@@ -156,6 +156,12 @@ impl Description {
         file::write_new(&path, &self.encode().map_err(unwritten(&path))?)
     }
 
+    /// Puts the description in the place of the one in `folder`, whole or not at all.
+    pub(super) fn replace(&self, folder: &Path) -> Result<(), DeploymentError> {
+        let path = folder.join(DESCRIPTION_FILE);
+        file::replace(&path, &self.encode().map_err(unwritten(&path))?)
+    }
+
     /// Reads the description of `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, DeploymentError> {
         let path = folder.join(DESCRIPTION_FILE);
@@ -207,6 +213,17 @@ impl Description {
         }
         self.own_region().map(|_| ()).ok_or("its own region is not among the regions")
     }
+}
+
+/// How far above a file of a data folder its description may lie.
+const LEVELS_MAX: usize = 3;
+
+/// The deployment with this id, named if `path` lies in a data folder of it.
+pub fn named_near(path: &Path, id: DeploymentId) -> Named {
+    let above = path.ancestors().take(LEVELS_MAX);
+    let mut found = above.filter_map(|folder| Description::read(folder).ok());
+    let description = found.find(|found| found.deployment.id == id);
+    description.map_or(Named { id, name: None }, |found| found.deployment.named())
 }
 
 /// Why a document could not be written into the file `path`.

@@ -35,7 +35,12 @@ pub enum Reason {
     /// Checkpoint and state are of another version of this program.
     OtherVersion,
     /// The state is of another deployment.
-    OtherDeployment,
+    OtherDeployment {
+        /// The state's.
+        found: DeploymentId,
+        /// The log's.
+        expected: DeploymentId,
+    },
     /// The log ends below the checkpoint: it was cut or exchanged.
     BeyondLog,
     /// The trees do not open.
@@ -64,7 +69,8 @@ pub fn plan(reading: &Reading, log: LogBounds, opened: Option<bool>) -> Plan {
         Reading::Valid(checkpoint) => *checkpoint,
     };
     if checkpoint.deployment != log.deployment {
-        return rebuild(Reason::OtherDeployment);
+        let (found, expected) = (checkpoint.deployment, log.deployment);
+        return rebuild(Reason::OtherDeployment { found, expected });
     }
     if checkpoint.applied_below > log.end {
         return rebuild(Reason::BeyondLog);
@@ -81,7 +87,9 @@ impl fmt::Display for Reason {
             Self::NoCheckpoint => "there is no checkpoint",
             Self::CheckpointDamaged => "the checkpoint is damaged",
             Self::OtherVersion => "the state is of another version",
-            Self::OtherDeployment => "the state is of another deployment",
+            Self::OtherDeployment { found, expected } => {
+                return write!(f, "the state belongs to deployment {found}, not to {expected}");
+            }
             Self::BeyondLog => "the log ends below the checkpoint",
             Self::DoesNotOpen => "the stored trees do not open",
             Self::Asked => "it was asked for",
@@ -114,13 +122,15 @@ mod tests {
     #[test]
     fn everything_else_is_rebuilt_with_its_reason() {
         let valid = Reading::Valid(checkpoint(4));
+        let (found, expected) = (DeploymentId([8; 16]), DEPLOYMENT);
+        let foreigner = Reason::OtherDeployment { found, expected };
         let foreign = Checkpoint { deployment: DeploymentId([8; 16]), ..checkpoint(4) };
         let other = Reading::OtherVersion { layout: 1, fold: 0 };
         let cases = [
             (Reading::Absent, END, None, Reason::NoCheckpoint),
             (Reading::Damaged, END, None, Reason::CheckpointDamaged),
             (other, END, None, Reason::OtherVersion),
-            (Reading::Valid(foreign), END, None, Reason::OtherDeployment),
+            (Reading::Valid(foreign), END, None, foreigner),
             (valid, LogPosition::START, None, Reason::BeyondLog),
             (valid, END, Some(false), Reason::DoesNotOpen),
         ];

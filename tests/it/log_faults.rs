@@ -102,10 +102,12 @@ fn another_deployments_log_is_refused_by_name() {
     std::fs::copy(segment(&stranger), segment(&node)).unwrap();
     let before = log_files(&node);
     assert!(!node.try_start());
-    assert!(node.output().contains("belongs to deployment"), "{}", node.output());
+    let both =
+        format!("belongs to deployment {}, not to {}", stranger.deployment_id(), node.named());
+    assert!(node.output().contains(&both), "{both}: {}", node.output());
     for command in [["log", "verify"], ["state", "verify"], ["state", "rebuild"]] {
         let (code, _, said) = node.run(&command);
-        assert!(code == 1 && said.contains("belongs to deployment"), "{command:?}: {said}");
+        assert!(code == 1 && said.contains(&both), "{command:?}: {said}");
     }
     assert!(before == log_files(&node));
 }
