@@ -12,6 +12,7 @@ pub mod recovered;
 pub mod replication;
 pub mod upkeep;
 
+mod keys;
 mod parts;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use crate::log::{LogError, LogWriter};
 use crate::state::error::StateError;
 use crate::tls::TlsError;
 
+use self::keys::{fill_holes, warn_of_secrets};
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
@@ -119,7 +121,7 @@ pub enum AppError {
 }
 
 impl From<LogError> for AppError {
-    /// Where it is another deployment's, both are named as far as the data folder tells their names.
+    /// Where it is another deployment's, both are named as far as the data folder tells names.
     fn from(error: LogError) -> Self {
         match error {
             LogError::Foreign { path, found, expected } => {
@@ -160,11 +162,14 @@ pub struct Node {
     _lock: DataLock,
 }
 
-/// The data folder's deployment; one is made where there is none.
+/// The data folder's deployment; one is made where there is none and the settings name no other
+/// nodes: whoever has peers forgot to join them, and a second deployment would be of no use to him.
 pub fn open_or_init(config: &Config) -> Result<(Deployment, bool), AppError> {
     let folder = data_folder(config);
     match deployment::open(&folder) {
-        Err(DeploymentError::NoDeployment { .. }) => Ok((init(config, &[])?, true)),
+        Err(DeploymentError::NoDeployment { .. }) if config.replication.peers.is_empty() => {
+            Ok((init(config, &[])?, true))
+        }
         opened => Ok((opened?, false)),
     }
 }
@@ -314,6 +319,7 @@ impl Node {
                     .with_tls(listeners.tls.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
+        actix::spawn(fill_holes(Arc::clone(&accounts)));
         let api = make_api(config, &deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
         let is_tls = listeners.tls.is_some();
@@ -368,16 +374,6 @@ impl Wires {
     /// Those of the settings.
     const fn configured(_config: &Config) -> Self {
         Self { peers: Vec::new(), connect: None }
-    }
-}
-
-/// Names the secrets in the data folder that have no business on a running node.
-fn warn_of_secrets(deployment: &Deployment) {
-    if let Some(path) = deployment.operator_key_left_here() {
-        tracing::warn!(path = %path.display(), "the operator key is on this node: take it offline");
-    }
-    for path in deployment.bundles_left_here() {
-        tracing::warn!(path = %path.display(), "a bundle is on this node: delete it once it joined");
     }
 }
 

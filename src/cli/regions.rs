@@ -30,8 +30,8 @@ enum RegionsCommand {
     /// Add a region: its keys, the bundle of its first node, and the update for all others.
     #[command(after_help = "\
 Needs the operator key. The update is public and is taken by every other node with
-`jcas regions accept`; start each node anew afterwards. Until a node has done so, the branch keys it
-makes do not open in the new region.
+`jcas regions accept`; start each node anew afterwards: with that it wraps its keys for the new
+region.
 
 Example: jcas regions add us/n1 --operator-key /media/stick/operator.key")]
     Add(AddArgs),

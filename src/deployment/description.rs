@@ -24,7 +24,8 @@
 //!
 //! What stands under `deployment` is equal on every node of the same `version` and is what a bundle
 //! brings to a new one. The operator key signs it: [`SIGNED_LABEL`], then that object without
-//! spaces, fields in this order. So nobody but the operator adds a region that keys are wrapped for.
+//! spaces, fields in this order. So nobody but the operator adds a region that keys are wrapped
+//! for.
 //! `region` and `node` are this node's own. The check sum is CRC32C of the same document without
 //! spaces and without `checksum`: it shows damage to the rest.
 

@@ -30,7 +30,8 @@ pub enum DeploymentError {
     },
     /// There is none here.
     #[error(
-        "{} holds no deployment; make one with `jcas init`, or name the folder of one",
+        "{} holds no deployment; make one with `jcas init`, let this node into one with \
+         `jcas join`, or name the folder of one",
         folder.display()
     )]
     NoDeployment {

@@ -43,6 +43,7 @@ mod create;
 mod file;
 mod secrets;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -118,8 +119,8 @@ pub fn init(
     let secrets = Secrets::of_new_region(&index, randomness)?;
     let mut regions = BTreeMap::from([(first.region, secrets.clone())]);
     for node in further {
-        if !regions.contains_key(&node.region) {
-            regions.insert(node.region, Secrets::of_new_region(&index, randomness)?);
+        if let Entry::Vacant(new) = regions.entry(node.region) {
+            new.insert(Secrets::of_new_region(&index, randomness)?);
         }
     }
     let deployment = Common {

@@ -5,9 +5,9 @@
 //! { "format": 1, "deployment": { .. }, "signature": "128 hex digits, Ed25519" }
 //! ```
 //!
-//! Such an update is public. `deployment` and `signature` are as in `deployment.json`, with a version
-//! that is one higher. A region is added or retired; its keys never change, its name is never given
-//! again and it never comes back, since what it signed must verify for ever.
+//! Such an update is public. `deployment` and `signature` are as in `deployment.json`, with a
+//! version that is one higher. A region is added or retired; its keys never change, its name is
+//! never given again and it never comes back, since what it signed must verify for ever.
 
 use std::fs;
 use std::io;
@@ -107,7 +107,7 @@ fn broken_rule(known: &Common, next: &Common) -> Option<&'static str> {
 
 impl Deployment {
     /// Adds the region of `first`: makes its keys, that node's bundle and the update, both into new
-    /// files of `folder`, and takes the update here. Nodes that run know of it when they start next.
+    /// files of `folder`, and takes the update here. Nodes that run know of it at their next start.
     pub fn add_region(
         &mut self,
         first: NodeName,
@@ -179,10 +179,9 @@ impl Deployment {
             return Err(DeploymentError::OlderUpdate { path: path(), found, known: version });
         }
         if found == version {
-            return match next == known {
-                true => Ok(Accepted::Known(version)),
-                false => Err(DeploymentError::RivalUpdate { path: path(), version }),
-            };
+            let same = next == known;
+            let rival = || DeploymentError::RivalUpdate { path: path(), version };
+            return same.then_some(Accepted::Known(version)).ok_or_else(rival);
         }
         if let Some(reason) = broken_rule(known, next) {
             return Err(DeploymentError::UnfitUpdate { path: path(), reason });

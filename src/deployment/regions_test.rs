@@ -149,12 +149,12 @@ fn an_update_that_the_operator_did_not_sign_is_refused() {
     let mut two = two();
     let added = two.add("south/n1");
     let text = fs::read_to_string(&added.update).unwrap();
-    let forged = two.temp.path().join("forged.json");
+    let altered = two.temp.path().join("forged.json");
     let changed = text.replace("\"retired\": false", "\"retired\": true");
     assert_ne!(changed, text);
     for forgery in [changed, text.replace("\"version\": 2", "\"version\": 3")] {
-        fs::write(&forged, forgery).unwrap();
-        let refused = two.east.accept(&forged).unwrap_err();
+        fs::write(&altered, forgery).unwrap();
+        let refused = two.east.accept(&altered).unwrap_err();
         assert!(matches!(refused, DeploymentError::UnsignedUpdate { .. }), "{refused}");
         assert!(refused.to_string().contains(&two.west.named().to_string()), "{refused}");
     }
@@ -165,8 +165,8 @@ fn an_update_that_the_operator_did_not_sign_is_refused() {
     let signature = deployment.sign(&forger).unwrap();
     let whole =
         serde_json::json!({ "format": 1, "deployment": deployment, "signature": signature });
-    fs::write(&forged, whole.to_string()).unwrap();
-    let refused = two.east.accept(&forged).unwrap_err();
+    fs::write(&altered, whole.to_string()).unwrap();
+    let refused = two.east.accept(&altered).unwrap_err();
     assert!(matches!(refused, DeploymentError::UnsignedUpdate { .. }), "{refused}");
     assert_eq!(versions(&two.east), [1, 1]);
 }
@@ -190,6 +190,8 @@ fn an_older_update_and_a_rival_one_are_refused() {
     assert_eq!(versions(&two.east), [3, 3]);
 }
 
+type Change<'a> = (&'a str, &'a dyn Fn(&mut description::Common));
+
 #[test]
 fn an_update_that_takes_back_what_was_is_refused_even_when_it_is_signed() {
     let mut two = two();
@@ -198,9 +200,8 @@ fn an_update_that_takes_back_what_was_is_refused_even_when_it_is_signed() {
     let update = two.west.retire_region(region("south"), &two.operator, &out).unwrap();
     two.east.accept(&update).unwrap();
     let other = made(&two.temp.path().join("other")).description.deployment.regions[0].clone();
-    type Change<'a> = (&'a str, &'a dyn Fn(&mut description::Common));
     let changes: [Change<'_>; 6] = [
-        ("a region is gone", &|it| drop(it.regions.remove(0))),
+        ("a region is gone", &|it| it.regions.truncate(2)),
         ("a retired region is back", &|it| it.regions[1].retired = false),
         ("changes a region's keys", &|it| {
             it.regions[0] = RegionKeys { region: it.regions[0].region, ..other.clone() };

@@ -1,11 +1,13 @@
 //! Deployments of several regions and nodes, as operators make them: init, join, bundle.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use jcas::config::Config;
 use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::{Node, wait_for};
 
 /// Runs a command that is done, and returns what it printed and what it said.
 #[track_caller]
@@ -198,6 +200,33 @@ fn a_region_is_added_and_another_retired_while_nodes_run() {
     assert_eq!(wrapped_for(&asia), ["asia", "eu"]);
 }
 
+/// The regions that a node's log says branch keys were wrapped for later.
+fn wrapped_later(node: &Node) -> Vec<Value> {
+    let (printed, _) = done(node, &["log", "show", "--json"]);
+    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let wrapped = events.filter(|event| event["kind"] == json!("BranchKeyWrapped"));
+    wrapped.map(|event| event["content"]["region"].clone()).collect()
+}
+
+#[test]
+fn older_branch_keys_are_wrapped_once_for_a_region_that_comes_later() {
+    let (mut first, _) = shops(&[]);
+    first.start();
+    let shop = first.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "a word" }));
+    done(&first, &["regions", "add", "asia/n1"]);
+    assert_eq!(wrapped_later(&first), Vec::<Value>::new());
+    for _ in 0..2 {
+        assert_eq!(first.stop(), 0);
+        first.start();
+        wait_for("the hole to be filled", || (!wrapped_later(&first).is_empty()).then_some(()));
+        assert_eq!(wrapped_later(&first), [json!("asia")]);
+    }
+    let holes = first.operate("GET", "/metrics", None);
+    let none = holes.text.lines().any(|line| line == "jcas_branch_key_holes 0");
+    assert!(none, "{}", holes.text);
+}
+
 /// The regions that the newest branch key in a node's log is wrapped for.
 fn wrapped_for(node: &Node) -> Vec<String> {
     let (printed, _) = done(node, &["log", "show", "--json"]);
@@ -231,4 +260,38 @@ fn an_update_of_another_deployment_or_of_another_signer_is_refused() {
     let foreign = refused(&first, &["regions", "retire", "us", "--operator-key", key]);
     assert!(foreign.contains(&first.named()), "{foreign}");
     assert_eq!(regions(&us).0, 1);
+}
+
+#[test]
+fn a_node_that_has_peers_and_no_deployment_does_not_make_one() {
+    let mut node = Node::new(&[
+        ("replication.peers", r#"["us/n1"]"#),
+        ("replication.brokers", r#"[{region="us",url="amqp://127.0.0.1:1"}]"#),
+    ]);
+    assert!(!node.try_start());
+    assert!(node.output().contains("jcas join"), "{}", node.output());
+    assert!(!node.data().exists());
+}
+
+#[test]
+fn the_example_of_two_regions_is_two_nodes_that_name_each_other() {
+    let credentials = tempfile::NamedTempFile::new().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/two-regions");
+    let read = |name: &str| {
+        let path = folder.join(format!("{name}.toml"));
+        let file = credentials.path().to_str().unwrap();
+        let mut checked = std::process::Command::new(env!("CARGO_BIN_EXE_jcas"));
+        checked.env("JCAS__REPLICATION__CREDENTIALS_FILE", file);
+        let checked = checked.args(["--config", path.to_str().unwrap(), "check-config"]).output();
+        let checked = checked.unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{}: {said}", path.display());
+        Config::load(Some(&path), Vec::<(OsString, OsString)>::new()).unwrap().replication
+    };
+    let [eu, us] = ["eu-n1", "us-n1"].map(read);
+    assert_eq!(eu.peers, ["us/n1".parse().unwrap()]);
+    assert_eq!(us.peers, ["eu/n1".parse().unwrap()]);
+    assert_eq!(eu.brokers, us.brokers);
+    let regions: Vec<_> = eu.brokers.iter().map(|broker| broker.region.to_string()).collect();
+    assert_eq!(regions, ["eu", "us"]);
 }
