@@ -113,6 +113,7 @@ impl Gauges {
         gauge!("jcas_registry_keys").set(float(registry.keys));
         gauge!("jcas_registry_branch_keys").set(float(registry.branch_keys));
         gauge!("jcas_registry_lives").set(float(registry.lives));
+        gauge!("jcas_branch_key_holes").set(float(self.accounts.vault().holes()));
         Ok(())
     }
 }

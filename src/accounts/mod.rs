@@ -195,6 +195,11 @@ impl Accounts {
         &self.parts.house
     }
 
+    /// The key ladder.
+    pub const fn vault(&self) -> &Vault {
+        &self.parts.vault
+    }
+
     /// The hash pool.
     pub const fn pool(&self) -> &HashPool {
         &self.parts.pool

@@ -5,6 +5,8 @@
 //! that is not in memory, a few times a month, and for nothing else. A key that cannot be opened
 //! makes its user unavailable; another one is never made in its place.
 
+mod holes;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -12,6 +12,7 @@ pub mod recovered;
 pub mod replication;
 pub mod upkeep;
 
+mod keys;
 mod parts;
 
 use std::net::SocketAddr;
@@ -33,8 +34,10 @@ use crate::actors::replica::Replica;
 use crate::actors::shard::OnFatal;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
 use crate::config::Config;
+use crate::deployment::description::named_near;
 use crate::deployment::error::DeploymentError;
 use crate::deployment::lock::{DataLock, lock};
+use crate::deployment::names::Named;
 use crate::deployment::{self, Deployment, InitOptions};
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::Cause;
@@ -45,6 +48,7 @@ use crate::log::{LogError, LogWriter};
 use crate::state::error::StateError;
 use crate::tls::TlsError;
 
+use self::keys::{fill_holes, warn_of_secrets};
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
@@ -70,9 +74,19 @@ pub enum AppError {
     /// The certificate cannot be served.
     #[error("TLS: {}", .0.chain())]
     Tls(#[from] TlsError),
+    /// The data is another deployment's.
+    #[error("{} belongs to deployment {found}, not to {expected}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Box<Named>,
+        /// Whose it should be.
+        expected: Box<Named>,
+    },
     /// The log is not as it must be.
     #[error("the log does not open")]
-    Log(#[from] LogError),
+    Log(#[source] LogError),
     /// The state is not as it must be.
     #[error("the state does not open")]
     State(#[from] StateError),
@@ -106,6 +120,19 @@ pub enum AppError {
     NotOpened(String),
 }
 
+impl From<LogError> for AppError {
+    /// Where it is another deployment's, both are named as far as the data folder tells names.
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Foreign { path, found, expected } => {
+                let [found, expected] = [found, expected].map(|id| named_near(&path, id).into());
+                Self::Foreign { path, found, expected }
+            }
+            other => Self::Log(other),
+        }
+    }
+}
+
 impl AppError {
     fn system(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { doing, source }
@@ -135,11 +162,14 @@ pub struct Node {
     _lock: DataLock,
 }
 
-/// The data folder's deployment; one is made where there is none.
+/// The data folder's deployment; one is made where there is none and the settings name no other
+/// nodes: whoever has peers forgot to join them, and a second deployment would be of no use to him.
 pub fn open_or_init(config: &Config) -> Result<(Deployment, bool), AppError> {
     let folder = data_folder(config);
     match deployment::open(&folder) {
-        Err(DeploymentError::NoDeployment { .. }) => Ok((init(config, &[])?, true)),
+        Err(DeploymentError::NoDeployment { .. }) if config.replication.peers.is_empty() => {
+            Ok((init(config, &[])?, true))
+        }
         opened => Ok((opened?, false)),
     }
 }
@@ -196,6 +226,7 @@ impl Node {
         metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
         wires: Wires,
     ) -> Result<Self, AppError> {
+        deployment.check_not_retired()?;
         let data_lock = lock(deployment.folder())?;
         warn_of_secrets(&deployment);
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -288,6 +319,7 @@ impl Node {
                     .with_tls(listeners.tls.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
+        actix::spawn(fill_holes(Arc::clone(&accounts)));
         let api = make_api(config, &deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
         let is_tls = listeners.tls.is_some();
@@ -342,16 +374,6 @@ impl Wires {
     /// Those of the settings.
     const fn configured(_config: &Config) -> Self {
         Self { peers: Vec::new(), connect: None }
-    }
-}
-
-/// Names the secrets in the data folder that have no business on a running node.
-fn warn_of_secrets(deployment: &Deployment) {
-    if let Some(path) = deployment.operator_key_left_here() {
-        tracing::warn!(path = %path.display(), "the operator key is on this node: take it offline");
-    }
-    for path in deployment.bundles_left_here() {
-        tracing::warn!(path = %path.display(), "a bundle is on this node: delete it once it joined");
     }
 }
 

@@ -12,6 +12,7 @@ use super::{AppError, LOG_FOLDER, STATE_FOLDER, data_folder, log_folder};
 use crate::actors::recovery::{self, Folded, RecoveryError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
+use crate::deployment::description::named_near;
 use crate::deployment::lock::{DataLock, lock};
 use crate::deployment::{self, Deployment};
 use crate::events::codec;
@@ -79,7 +80,7 @@ impl Held {
         let files: Arc<dyn Files> = Arc::new(Disk);
         let path = log_folder(deployment.folder());
         let reader = LogReader::open_path(&files, &path)?;
-        of_deployment(&reader, &path, deployment.description().deployment.id)?;
+        of_deployment(&reader, &path, &deployment)?;
         let cache_bytes = config.state.cache_mib << 20;
         Ok(Self { deployment, reader, files, cache_bytes, _lock: lock })
     }
@@ -117,12 +118,12 @@ impl Held {
     }
 }
 
-fn of_deployment(reader: &LogReader, path: &Path, expected: DeploymentId) -> Result<(), LogError> {
-    let found = reader.deployment();
-    if found == expected {
+fn of_deployment(reader: &LogReader, path: &Path, own: &Deployment) -> Result<(), AppError> {
+    if reader.deployment() == own.id() {
         return Ok(());
     }
-    Err(LogError::Foreign { path: path.to_owned(), found, expected })
+    let found = Box::new(named_near(path, reader.deployment()));
+    Err(AppError::Foreign { path: path.to_owned(), found, expected: Box::new(own.named()) })
 }
 
 /// Brings the state up to the log as a start would, folds the log into a folder of its own, and
@@ -287,7 +288,7 @@ pub fn import(
     let _lock = lock(deployment.folder()).map_err(AppError::from)?;
     let files: Arc<dyn Files> = Arc::new(Disk);
     let reader = LogReader::open_path(&files, file)?;
-    of_deployment(&reader, file, deployment.description().deployment.id)?;
+    of_deployment(&reader, file, &deployment)?;
     let folder = log_folder(deployment.folder());
     if holds_events(&files, &folder)? {
         return Err(ImportError::NotEmpty { folder });

@@ -21,7 +21,7 @@ pub struct JoinArgs {
     /// The bundle that was made for this node.
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
-    /// The data folder to make. Left out: node.data_dir of the settings.
+    /// The data folder to make. Left out: `node.data_dir` of the settings.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod operator;
 pub mod out;
 pub mod progress;
+pub mod regions;
 pub mod replay;
 pub mod serve;
 pub mod state;
@@ -69,6 +70,8 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     Join(join::JoinArgs),
     /// Make the bundle that another node of this node's region joins with.
     Bundle(bundle::BundleArgs),
+    /// The deployment's regions: show, add, retire, accept.
+    Regions(regions::RegionsArgs),
     /// Read the settings and name everything that is wrong with them.
     #[command(after_help = "Example: jcas --config /etc/jcas/jcas.toml check-config")]
     CheckConfig,
@@ -119,6 +122,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Init(args) => init::run(config, args),
         Command::Join(args) => join::run(config, args),
         Command::Bundle(args) => bundle::run(config, args),
+        Command::Regions(args) => regions::run(config, args),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),

@@ -16,7 +16,6 @@
 //! It never holds another region's secrets, nor the operator key. Whoever has it is a node of its
 //! region, so it is deleted when the node has joined.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -34,7 +33,7 @@ const MAGIC: &[u8; 8] = b"JCAS-BDL";
 const FORMAT: u8 = 1;
 
 /// How a bundle's file name ends.
-const FILE_END: &str = "bundle";
+pub(super) const FILE_END: &str = "bundle";
 
 /// Bytes of the keys in a bundle.
 const KEYS_BYTES: usize = 3 * key_file::FILE_BYTES;
@@ -62,11 +61,7 @@ impl Bundle {
     /// Writes the bundle into a new file of `folder`, which is made where there is none, and says
     /// where it is.
     pub(super) fn write_into(&self, folder: &Path) -> Result<PathBuf, DeploymentError> {
-        match file::create_private_folder(folder) {
-            Err(DeploymentError::Io { source, .. })
-                if source.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
+        file::ensure_private_folder(folder)?;
         let path = folder.join(self.file_name());
         self.write_new(&path)?;
         file::sync_folder(folder)?;
@@ -166,6 +161,7 @@ impl Deployment {
     /// Writes the bundle of another node of this node's own region into a new file of `folder`,
     /// which is made where there is none. Returns where it is.
     pub fn write_bundle(&self, node: NodeId, folder: &Path) -> Result<PathBuf, DeploymentError> {
+        self.check_not_retired()?;
         if node == self.description.node {
             return Err(DeploymentError::NameTaken { node: self.description.node_name() });
         }

@@ -24,7 +24,8 @@
 //!
 //! What stands under `deployment` is equal on every node of the same `version` and is what a bundle
 //! brings to a new one. The operator key signs it: [`SIGNED_LABEL`], then that object without
-//! spaces, fields in this order. So nobody but the operator adds a region that keys are wrapped for.
+//! spaces, fields in this order. So nobody but the operator adds a region that keys are wrapped
+//! for.
 //! `region` and `node` are this node's own. The check sum is CRC32C of the same document without
 //! spaces and without `checksum`: it shows damage to the rest.
 
@@ -156,6 +157,12 @@ impl Description {
         file::write_new(&path, &self.encode().map_err(unwritten(&path))?)
     }
 
+    /// Puts the description in the place of the one in `folder`, whole or not at all.
+    pub(super) fn replace(&self, folder: &Path) -> Result<(), DeploymentError> {
+        let path = folder.join(DESCRIPTION_FILE);
+        file::replace(&path, &self.encode().map_err(unwritten(&path))?)
+    }
+
     /// Reads the description of `folder`.
     pub(super) fn read(folder: &Path) -> Result<Self, DeploymentError> {
         let path = folder.join(DESCRIPTION_FILE);
@@ -207,6 +214,17 @@ impl Description {
         }
         self.own_region().map(|_| ()).ok_or("its own region is not among the regions")
     }
+}
+
+/// How far above a file of a data folder its description may lie.
+const LEVELS_MAX: usize = 3;
+
+/// The deployment with this id, named if `path` lies in a data folder of it.
+pub fn named_near(path: &Path, id: DeploymentId) -> Named {
+    let above = path.ancestors().take(LEVELS_MAX);
+    let mut found = above.filter_map(|folder| Description::read(folder).ok());
+    let description = found.find(|found| found.deployment.id == id);
+    description.map_or(Named { id, name: None }, |found| found.deployment.named())
 }
 
 /// Why a document could not be written into the file `path`.

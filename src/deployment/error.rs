@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::names::Named;
-use crate::events::ids::{DeploymentId, NodeName};
+use crate::events::ids::{DeploymentId, NodeName, RegionId};
 
 /// A deployment could not be made, opened, locked or read.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,8 @@ pub enum DeploymentError {
     },
     /// There is none here.
     #[error(
-        "{} holds no deployment; make one with `jcas init`, or name the folder of one",
+        "{} holds no deployment; make one with `jcas init`, let this node into one with \
+         `jcas join`, or name the folder of one",
         folder.display()
     )]
     NoDeployment {
@@ -136,6 +137,99 @@ pub enum DeploymentError {
         folder: PathBuf,
         /// Whose folder it is.
         expected: Box<Named>,
+    },
+    /// An update is gone.
+    #[error("there is no file {}", path.display())]
+    NoUpdate {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// An update is of another deployment.
+    #[error(
+        "{} is an update of deployment {found}, this node is of {expected}; nothing was changed",
+        path.display()
+    )]
+    ForeignUpdate {
+        /// The update.
+        path: PathBuf,
+        /// Whose update it is.
+        found: Box<Named>,
+        /// Whose node it was brought to.
+        expected: Box<Named>,
+    },
+    /// The operator did not sign an update.
+    #[error(
+        "{} is not signed by the operator key of deployment {expected}; nothing was changed",
+        path.display()
+    )]
+    UnsignedUpdate {
+        /// The update.
+        path: PathBuf,
+        /// Whose operator should have.
+        expected: Named,
+    },
+    /// An update is older than what is known.
+    #[error(
+        "{} is version {found} of the description, version {known} is known here; nothing was \
+         changed",
+        path.display()
+    )]
+    OlderUpdate {
+        /// The update.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is known.
+        known: u32,
+    },
+    /// The operator signed two descriptions of one version.
+    #[error(
+        "{} is another version {version} than the one known here: two were made, each from the \
+         version before; nothing was changed. Keep one, and make the other change anew on a node \
+         that has it",
+        path.display()
+    )]
+    RivalUpdate {
+        /// The update.
+        path: PathBuf,
+        /// The version of both.
+        version: u32,
+    },
+    /// An update cannot be read, or does what no update may.
+    #[error("{} is not taken: {reason}; nothing was changed", path.display())]
+    UnfitUpdate {
+        /// The update.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A region's name is taken, also by one that is retired.
+    #[error("there is or was a region {region} already; give the new one a name of its own")]
+    RegionExists {
+        /// The region.
+        region: RegionId,
+    },
+    /// There is no such region.
+    #[error("there is no region {region} in deployment {deployment}")]
+    NoSuchRegion {
+        /// The region.
+        region: RegionId,
+        /// The deployment.
+        deployment: Named,
+    },
+    /// A region is no more.
+    #[error("region {region} of deployment {deployment} is retired")]
+    Retired {
+        /// The region.
+        region: RegionId,
+        /// The deployment.
+        deployment: Named,
+    },
+    /// A deployment has at least one region.
+    #[error("region {region} is the last one that is not retired")]
+    LastRegion {
+        /// The region.
+        region: RegionId,
     },
     /// Two nodes would have one name.
     #[error("there is a node {node} already; each node of a region has a name of its own")]

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -25,6 +25,11 @@ pub(super) fn create_private_folder(folder: &Path) -> Result<(), DeploymentError
     DirBuilder::new().mode(0o700).create(folder).map_err(io_error("make the folder", folder))
 }
 
+/// Makes a folder that only its owner may enter, unless there is a folder already.
+pub(super) fn ensure_private_folder(folder: &Path) -> Result<(), DeploymentError> {
+    if folder.is_dir() { Ok(()) } else { create_private_folder(folder) }
+}
+
 /// Writes a file that does not exist yet and waits until it is durable. Its name is durable once
 /// the folder is, see [`sync_folder`].
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DeploymentError> {
@@ -32,6 +37,18 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DeploymentError
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(io_error("make the file", path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", path))
+}
+
+/// Puts a file in the place of the one at `path`, whole or not at all, and durably.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DeploymentError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new-{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // One that a killed process of this id left.
+    let _ = fs::remove_file(&beside);
+    write_new(&beside, bytes)?;
+    fs::rename(&beside, path).map_err(io_error("replace", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Waits until the names in a folder are durable.

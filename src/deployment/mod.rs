@@ -21,6 +21,7 @@
 //! | `secrets` | what of the keys a node has |
 //! | `create` | the folder, whole or not at all |
 //! | `bundle` | what a further node joins with |
+//! | `regions` | regions that are added and retired later |
 //! | `lock`, `token` | one process a folder; the operator token |
 //! | `file`, `error` | shared by the files above |
 //!
@@ -35,12 +36,14 @@ pub mod error;
 pub mod key_file;
 pub mod lock;
 pub mod names;
+pub mod regions;
 pub mod token;
 
 mod create;
 mod file;
 mod secrets;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -116,8 +119,8 @@ pub fn init(
     let secrets = Secrets::of_new_region(&index, randomness)?;
     let mut regions = BTreeMap::from([(first.region, secrets.clone())]);
     for node in further {
-        if !regions.contains_key(&node.region) {
-            regions.insert(node.region, Secrets::of_new_region(&index, randomness)?);
+        if let Entry::Vacant(new) = regions.entry(node.region) {
+            new.insert(Secrets::of_new_region(&index, randomness)?);
         }
     }
     let deployment = Common {
@@ -159,21 +162,22 @@ pub fn open(folder: &Path) -> Result<Deployment, DeploymentError> {
     let secrets = Secrets::collect(&description, read, unfit)?;
     Ok(Deployment {
         operator_key_left_here: file::exists_private(&path(KeyPurpose::Operator))?,
-        bundles_left_here: files_in(&folder.join(BUNDLES_FOLDER))?,
+        bundles_left_here: bundles_in(&folder.join(BUNDLES_FOLDER))?,
         folder: folder.to_owned(),
         description,
         secrets,
     })
 }
 
-/// The files of a folder, if there is one, sorted.
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, DeploymentError> {
+/// The bundles in a folder, if there is one, sorted.
+fn bundles_in(folder: &Path) -> Result<Vec<PathBuf>, DeploymentError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(io_error("list", folder))?,
     };
     let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|it| it.path())).collect();
     let mut paths = paths.map_err(io_error("list", folder))?;
+    paths.retain(|path| path.extension().is_some_and(|end| end == bundle::FILE_END));
     paths.sort();
     Ok(paths)
 }
@@ -272,3 +276,5 @@ mod keys_test;
 mod making_test;
 #[cfg(test)]
 mod opening_test;
+#[cfg(test)]
+mod regions_test;

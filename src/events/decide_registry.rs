@@ -2,8 +2,8 @@
 
 use super::command::Outcome;
 use super::event::{
-    ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, Cause, CompanyRegistered, Draft, Event,
-    HashProfileDeclared, OriginOpened, PolicySet,
+    ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, BranchKeyWrapped, Cause, CompanyRegistered,
+    Draft, Event, HashProfileDeclared, OriginOpened, PolicySet,
 };
 use super::ids::{ApiKeyId, CompanyId};
 use super::record::Subject;
@@ -25,6 +25,8 @@ pub enum RegistryCommand {
     DeclareProfile(HashProfileDeclared),
     /// Record a new branch key.
     CreateBranchKey(BranchKeyCreated),
+    /// Record a branch key's wrapping for a region that has none.
+    WrapBranchKey(BranchKeyWrapped),
     /// Record that this life began.
     OpenOrigin(OriginOpened),
 }
@@ -106,6 +108,13 @@ pub fn decide_registry(
         }
         RegistryCommand::CreateBranchKey(created) => {
             (Subject::Deployment, Event::BranchKeyCreated(created))
+        }
+        RegistryCommand::WrapBranchKey(wrapped) => {
+            let known = state.branch_keys.get(&wrapped.key);
+            if known.is_some_and(|key| key.wrapped.contains_key(&wrapped.region)) {
+                return unchanged;
+            }
+            (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
         }
         RegistryCommand::OpenOrigin(opened) => (Subject::Deployment, Event::OriginOpened(opened)),
     };

@@ -35,7 +35,12 @@ pub enum Reason {
     /// Checkpoint and state are of another version of this program.
     OtherVersion,
     /// The state is of another deployment.
-    OtherDeployment,
+    OtherDeployment {
+        /// The state's.
+        found: DeploymentId,
+        /// The log's.
+        expected: DeploymentId,
+    },
     /// The log ends below the checkpoint: it was cut or exchanged.
     BeyondLog,
     /// The log ends below what the trees know: durable events are gone from it.
@@ -79,7 +84,8 @@ pub fn plan(reading: &Reading, log: LogBounds, trees: Trees) -> Plan {
         Reading::Valid(checkpoint) => *checkpoint,
     };
     if checkpoint.deployment != log.deployment {
-        return rebuild(Reason::OtherDeployment);
+        let (found, expected) = (checkpoint.deployment, log.deployment);
+        return rebuild(Reason::OtherDeployment { found, expected });
     }
     if checkpoint.applied_below > log.end {
         return rebuild(Reason::BeyondLog);
@@ -99,7 +105,9 @@ impl fmt::Display for Reason {
             Self::NoCheckpoint => "there is no checkpoint",
             Self::CheckpointDamaged => "the checkpoint is damaged",
             Self::OtherVersion => "the state is of another version",
-            Self::OtherDeployment => "the state is of another deployment",
+            Self::OtherDeployment { found, expected } => {
+                return write!(f, "the state belongs to deployment {found}, not to {expected}");
+            }
             Self::BeyondLog => "the log ends below the checkpoint",
             Self::KnowsMore => "the log ends below what the state knows: durable events are gone",
             Self::DoesNotOpen => "the stored trees do not open",
@@ -135,13 +143,15 @@ mod tests {
     #[test]
     fn everything_else_is_rebuilt_with_its_reason() {
         let valid = Reading::Valid(checkpoint(4));
+        let (found, expected) = (DeploymentId([8; 16]), DEPLOYMENT);
+        let foreigner = Reason::OtherDeployment { found, expected };
         let foreign = Checkpoint { deployment: DeploymentId([8; 16]), ..checkpoint(4) };
         let other = Reading::OtherVersion { layout: 1, fold: 0 };
         let cases = [
             (Reading::Absent, END, Trees::Untried, Reason::NoCheckpoint),
             (Reading::Damaged, END, Trees::Untried, Reason::CheckpointDamaged),
             (other, END, Trees::Untried, Reason::OtherVersion),
-            (Reading::Valid(foreign), END, Trees::Untried, Reason::OtherDeployment),
+            (Reading::Valid(foreign), END, Trees::Untried, foreigner),
             (valid, LogPosition::START, Trees::Untried, Reason::BeyondLog),
             (valid, END, Trees::Shut, Reason::DoesNotOpen),
             (valid, END, Trees::Open { reach: LogPosition::new(9, 1) }, Reason::KnowsMore),

@@ -1,11 +1,13 @@
 //! Deployments of several regions and nodes, as operators make them: init, join, bundle.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use jcas::config::Config;
+use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::{Node, wait_for};
 
 /// Runs a command that is done, and returns what it printed and what it said.
 #[track_caller]
@@ -132,4 +134,164 @@ fn a_bundle_that_was_tampered_with_or_lies_open_lets_nobody_in() {
     done(&stranger, &["init", "--name", "retail"]);
     let foreign = refused(&stranger, &["join", name]);
     assert!(foreign.contains("deployment shops (") && foreign.contains("deployment retail ("));
+}
+
+/// The version of the description that a node has, and its regions that are not retired.
+fn regions(node: &Node) -> (u64, Vec<String>) {
+    let (printed, _) = done(node, &["regions", "show"]);
+    let shown: Value = serde_json::from_str(&printed).unwrap();
+    let regions = shown["regions"].as_array().unwrap().iter();
+    let active = regions.filter(|it| it["retired"] == json!(false));
+    let names = active.map(|it| it["region"].as_str().unwrap().to_owned()).collect();
+    (shown["version"].as_u64().unwrap(), names)
+}
+
+#[test]
+fn a_region_is_added_and_another_retired_while_nodes_run() {
+    let (mut first, bundles) = shops(&["us/n1"]);
+    let mut us = joined(&bundles.join("us.n1.bundle"));
+    let operator = first.data().with_file_name("offline.key");
+    std::fs::rename(first.data().join("keys/operator.key"), &operator).unwrap();
+    first.start();
+    us.start();
+    let missing = refused(&first, &["regions", "add", "asia/n1"]);
+    assert!(missing.contains("--operator-key"), "{missing}");
+
+    let key = operator.to_str().unwrap();
+    let (printed, said) = done(&first, &["regions", "add", "asia/n1", "--operator-key", key]);
+    let [bundle, update] = printed.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(said.contains("jcas regions accept"), "{said}");
+    done(&us, &["regions", "accept", update]);
+    let (_, again) = done(&us, &["regions", "accept", update]);
+    assert!(again.contains("version 2 already"), "{again}");
+    let mut asia = joined(Path::new(bundle));
+    for node in [&first, &us, &asia] {
+        assert_eq!(regions(node), (2, ["asia", "eu", "us"].map(str::to_owned).to_vec()));
+    }
+    for node in [&mut first, &mut us] {
+        assert_eq!(node.stop(), 0);
+        node.start();
+    }
+    asia.start();
+
+    // Branch keys that are made from now on are wrapped for the new region.
+    let shop = us.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "a word" }));
+    assert_eq!(us.stop(), 0);
+    assert_eq!(wrapped_for(&us), ["asia", "eu", "us"]);
+
+    let out = first.data().with_file_name("out");
+    let out = ["--operator-key", key, "--out", out.to_str().unwrap()];
+    let (update, _) = done(&first, &[&["regions", "retire", "us"], &out[..]].concat());
+    for node in [&us, &asia] {
+        done(node, &["regions", "accept", &update]);
+        assert_eq!(regions(node), (3, ["asia", "eu"].map(str::to_owned).to_vec()));
+    }
+    assert!(!us.try_start());
+    let expected = format!("region us of deployment {} is retired", us.named());
+    assert!(us.output().contains(&expected), "{}", us.output());
+    // What it recorded stays readable.
+    done(&us, &["log", "verify"]);
+    assert_eq!(asia.stop(), 0);
+    asia.start();
+    let shop = asia.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "a word" }));
+    assert_eq!(asia.stop(), 0);
+    assert_eq!(wrapped_for(&asia), ["asia", "eu"]);
+}
+
+/// The regions that a node's log says branch keys were wrapped for later.
+fn wrapped_later(node: &Node) -> Vec<Value> {
+    let (printed, _) = done(node, &["log", "show", "--json"]);
+    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let wrapped = events.filter(|event| event["kind"] == json!("BranchKeyWrapped"));
+    wrapped.map(|event| event["content"]["region"].clone()).collect()
+}
+
+#[test]
+fn older_branch_keys_are_wrapped_once_for_a_region_that_comes_later() {
+    let (mut first, _) = shops(&[]);
+    first.start();
+    let shop = first.company("shop", &["NG"]);
+    shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "a word" }));
+    done(&first, &["regions", "add", "asia/n1"]);
+    assert_eq!(wrapped_later(&first), Vec::<Value>::new());
+    for _ in 0..2 {
+        assert_eq!(first.stop(), 0);
+        first.start();
+        wait_for("the hole to be filled", || (!wrapped_later(&first).is_empty()).then_some(()));
+        assert_eq!(wrapped_later(&first), [json!("asia")]);
+    }
+    let holes = first.operate("GET", "/metrics", None);
+    let none = holes.text.lines().any(|line| line == "jcas_branch_key_holes 0");
+    assert!(none, "{}", holes.text);
+}
+
+/// The regions that the newest branch key in a node's log is wrapped for.
+fn wrapped_for(node: &Node) -> Vec<String> {
+    let (printed, _) = done(node, &["log", "show", "--json"]);
+    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let made = events.filter(|event| event["kind"] == json!("BranchKeyCreated")).last().unwrap();
+    let regions = made["content"]["regions"].as_array().unwrap().iter();
+    let mut names: Vec<_> = regions.map(|it| it.as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_update_of_another_deployment_or_of_another_signer_is_refused() {
+    let (first, bundles) = shops(&["us/n1"]);
+    let us = joined(&bundles.join("us.n1.bundle"));
+    let (printed, _) = done(&first, &["regions", "add", "asia/n1"]);
+    let update = printed.lines().last().unwrap();
+    let stranger = Node::new(&[]);
+    done(&stranger, &["init", "--name", "retail"]);
+    let foreign = refused(&stranger, &["regions", "accept", update]);
+    for node in [&first, &stranger] {
+        assert!(foreign.contains(&node.named()), "{foreign}");
+    }
+    let forged = us.data().with_file_name("forged.json");
+    let text = std::fs::read_to_string(update).unwrap();
+    std::fs::write(&forged, text.replace("\"retired\": false", "\"retired\": true")).unwrap();
+    let unsigned = refused(&us, &["regions", "accept", forged.to_str().unwrap()]);
+    assert!(unsigned.contains("not signed by the operator key"), "{unsigned}");
+    let other = stranger.data().join("keys/operator.key");
+    let key = other.to_str().unwrap();
+    let foreign = refused(&first, &["regions", "retire", "us", "--operator-key", key]);
+    assert!(foreign.contains(&first.named()), "{foreign}");
+    assert_eq!(regions(&us).0, 1);
+}
+
+#[test]
+fn a_node_that_has_peers_and_no_deployment_does_not_make_one() {
+    let mut node = Node::new(&[
+        ("replication.peers", r#"["us/n1"]"#),
+        ("replication.brokers", r#"[{region="us",url="amqp://127.0.0.1:1"}]"#),
+    ]);
+    assert!(!node.try_start());
+    assert!(node.output().contains("jcas join"), "{}", node.output());
+    assert!(!node.data().exists());
+}
+
+#[test]
+fn the_example_of_two_regions_is_two_nodes_that_name_each_other() {
+    let credentials = tempfile::NamedTempFile::new().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/two-regions");
+    let read = |name: &str| {
+        let path = folder.join(format!("{name}.toml"));
+        let file = credentials.path().to_str().unwrap();
+        let mut checked = std::process::Command::new(env!("CARGO_BIN_EXE_jcas"));
+        checked.env("JCAS__REPLICATION__CREDENTIALS_FILE", file);
+        let checked = checked.args(["--config", path.to_str().unwrap(), "check-config"]).output();
+        let checked = checked.unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{}: {said}", path.display());
+        Config::load(Some(&path), Vec::<(OsString, OsString)>::new()).unwrap().replication
+    };
+    let [eu, us] = ["eu-n1", "us-n1"].map(read);
+    assert_eq!(eu.peers, ["us/n1".parse().unwrap()]);
+    assert_eq!(us.peers, ["eu/n1".parse().unwrap()]);
+    assert_eq!(eu.brokers, us.brokers);
+    let regions: Vec<_> = eu.brokers.iter().map(|broker| broker.region.to_string()).collect();
+    assert_eq!(regions, ["eu", "us"]);
 }

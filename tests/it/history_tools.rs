@@ -232,9 +232,13 @@ fn an_import_is_refused_where_events_are_or_another_deployment_is_or_something_i
     assert!(code == 1 && said.contains("holds events already"), "{said}");
 
     let stranger = Node::new(&[]);
-    assert_eq!(stranger.run(&["init"]).0, 0);
-    let (code, _, said) = import(&stranger, &file);
-    assert!(code == 1 && said.contains("belongs to deployment"), "{said}");
+    assert_eq!(stranger.run(&["init", "--name", "retail"]).0, 0);
+    // An export has no name in it, only the id; a copy of a data folder has both.
+    for (file, found) in [(&file, node.deployment_id()), (&node.data().join("log"), node.named())] {
+        let (code, _, said) = import(&stranger, file);
+        let both = format!("belongs to deployment {found}, not to {}", stranger.named());
+        assert!(code == 1 && said.contains(&both), "{both}: {said}");
+    }
 
     let other = emptied(&node);
     let (code, _, said) = import(&other, &part);

@@ -108,6 +108,22 @@ impl Node {
         self.folder.path().join("jcas-data")
     }
 
+    /// The id of the deployment that the node is of.
+    pub fn deployment_id(&self) -> String {
+        self.described("id")
+    }
+
+    /// That deployment as errors name it.
+    pub fn named(&self) -> String {
+        format!("{} ({})", self.described("name"), self.deployment_id())
+    }
+
+    fn described(&self, member: &str) -> String {
+        let text = std::fs::read_to_string(self.data().join("deployment.json")).unwrap();
+        let description: Value = serde_json::from_str(&text).unwrap();
+        description["deployment"][member].as_str().unwrap().to_owned()
+    }
+
     /// What the node wrote to standard error, over all its lives.
     pub fn output(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()

@@ -122,12 +122,11 @@ impl Places {
         let names: Vec<NodeName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let first = config(&folders.path().join("0"), names[0]);
         let made = app::init(&first, &names[1..]).unwrap();
-        for bundle in made.bundles_left_here() {
-            let joining = folders.path().join("joining");
-            let joined = deployment::bundle::join(bundle, &joining, &mut getrandom::fill).unwrap();
-            let joined = joined.description().node_name();
-            let number = names.iter().position(|name| *name == joined).unwrap();
-            std::fs::rename(joining, folders.path().join(number.to_string())).unwrap();
+        for (number, NodeName { region, node }) in names.iter().enumerate().skip(1) {
+            let bundle = format!("{region}.{node}.bundle");
+            let bundle = made.folder().join(deployment::BUNDLES_FOLDER).join(bundle);
+            let folder = folders.path().join(number.to_string());
+            deployment::bundle::join(&bundle, &folder, &mut getrandom::fill).unwrap();
         }
         Self { folders, hub: MemoryHub::default(), names }
     }
@@ -272,4 +271,29 @@ fn what_a_node_answered_its_regions_other_node_knows_at_once() {
     let other = places.start(1);
     converge([&one, &other]);
     assert_eq!(other.at(&shop).user(&user)["user_id"], json!(user));
+}
+
+#[test]
+fn a_region_that_is_added_later_opens_what_was_sealed_before_it_was_there() {
+    let mut places = Places::new(&["eu/n1"]);
+    let mut eu = places.start(0);
+    let shop = eu.company("shop");
+    shop.register(person(1));
+    eu.stop();
+
+    let asia: NodeName = "asia/n1".parse().unwrap();
+    let folder = |number: usize| places.folders.path().join(number.to_string());
+    let mut first = deployment::open(&folder(0)).unwrap();
+    let operator = first.read_operator_key(&first.operator_key_left_here().unwrap()).unwrap();
+    let out = places.folders.path().join("out");
+    let added = first.add_region(asia, &operator, &out, &mut getrandom::fill).unwrap();
+    deployment::bundle::join(&added.bundle, &folder(1), &mut getrandom::fill).unwrap();
+
+    places.names.push(asia);
+    let (eu, there) = (places.start(0), places.start(1));
+    let shop = there.at(&shop);
+    wait_for("the login to work in the new region", || {
+        (shop.login("NG", "p1@example.com", "one two three").status == 200).then_some(())
+    });
+    converge([&eu, &there]);
 }

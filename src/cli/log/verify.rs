@@ -9,7 +9,7 @@ use clap::Args;
 use crate::app;
 use crate::cli::out::Lines;
 use crate::cli::progress::Meter;
-use crate::deployment;
+use crate::deployment::{self, description::named_near};
 use crate::files::{Disk, Files};
 use crate::log::{self, Report};
 
@@ -37,7 +37,7 @@ pub(super) fn run(settings: Option<&Path>, args: &VerifyArgs) -> anyhow::Result<
     let mut meter = Meter::bytes("checking", bytes(&path));
     let report = log::verify(&files, &path, &mut |progress| meter.set(progress.bytes));
     meter.finish();
-    let report = report?;
+    let report = report.map_err(app::AppError::from)?;
     print(&report, args.json)?;
     if args.path.is_none() {
         is_own(settings, &report, &path)?;
@@ -52,8 +52,8 @@ pub(super) fn run(settings: Option<&Path>, args: &VerifyArgs) -> anyhow::Result<
 /// The configured node's log must be of its deployment.
 fn is_own(settings: Option<&Path>, report: &Report, path: &Path) -> anyhow::Result<()> {
     let own = deployment::open(&app::data_folder(&super::load(settings)?))?;
-    let (found, expected) = (report.deployment, own.description().deployment.id);
-    if found != expected {
+    if report.deployment != own.id() {
+        let (found, expected) = (named_near(path, report.deployment), own.named());
         bail!("{} belongs to deployment {found}, not to {expected}", path.display());
     }
     Ok(())
