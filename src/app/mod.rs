@@ -45,6 +45,7 @@ use crate::events::ids::NodeName;
 use crate::gauges::Gauges;
 use crate::health::NodeHealth;
 use crate::log::{LogError, LogWriter};
+use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
 use crate::tls::TlsError;
 
@@ -52,7 +53,7 @@ use self::keys::{fill_holes, warn_of_secrets};
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
-use self::replication::{Connect, Ground};
+use self::replication::{Connect, Ground, Wires};
 
 pub use crate::http::openapi::OPENAPI;
 
@@ -106,6 +107,9 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
+    /// The way to other nodes cannot be opened as it is set.
+    #[error(transparent)]
+    Link(#[from] AmqpError),
     /// The operating system refused something.
     #[error("cannot {doing}")]
     System {
@@ -203,7 +207,7 @@ impl Node {
             let name = &deployment.description().deployment.name;
             tracing::info!(%name, folder = %deployment.folder().display(), "made a deployment");
         }
-        let wires = Wires::configured(config);
+        let wires = Wires::configured(config, deployment.description().node_name());
         Self::start_deployment(config, deployment, listeners, metrics, wires).await
     }
 
@@ -361,19 +365,6 @@ impl Node {
         }
         self.accounts.pool().shutdown();
         Ok(finished.unwrap_or(Ok(()))?)
-    }
-}
-
-/// The ways to other nodes.
-struct Wires {
-    peers: Vec<NodeName>,
-    connect: Option<Connect>,
-}
-
-impl Wires {
-    /// Those of the settings.
-    const fn configured(_config: &Config) -> Self {
-        Self { peers: Vec::new(), connect: None }
     }
 }
 

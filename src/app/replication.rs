@@ -17,6 +17,7 @@ use crate::actors::replica::{self, Replica, ReplicaParts};
 use crate::actors::replicas::Replicas;
 use crate::actors::runs::RunReader;
 use crate::clock::{Clock, NodeClock};
+use crate::config::Config;
 use crate::config::replication::ReplicationConfig;
 use crate::crypto::seals::{SealVerifier, Sealer, operator_signed};
 use crate::deployment::Deployment;
@@ -25,6 +26,7 @@ use crate::events::message::UsedToken;
 use crate::events::record::LogPosition;
 use crate::events::stamp::Origin;
 use crate::log::{Log, LogWriter, Vector};
+use crate::replication::amqp::{AmqpLink, AmqpSettings, CONFIRM_LIMIT};
 use crate::replication::link::{Delivery, Link};
 use crate::tokens::{Token, UsedTokens};
 
@@ -35,6 +37,9 @@ const REPLICATION_FOLDER: &str = "replication";
 
 /// The file of the cursor.
 const CURSOR_FILE: &str = "cursor";
+
+/// Messages of other nodes that wait for this one's inbox; more stay at the brokers.
+const DELIVERIES_MAX: usize = 64;
 
 /// How often the cursor is written at most: what was published since goes again after a kill.
 const CURSOR_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +54,43 @@ pub struct Wire {
 
 /// Opens a link on the runtime that it is to run on.
 pub type Connect = Box<dyn FnOnce() -> Result<Wire, AppError> + Send>;
+
+/// The ways to other nodes.
+pub(super) struct Wires {
+    pub(super) peers: Vec<NodeName>,
+    /// None: this node is alone.
+    pub(super) connect: Option<Connect>,
+}
+
+impl Wires {
+    /// Those of the settings: by brokers, where there are other nodes.
+    pub(super) fn configured(config: &Config, own: NodeName) -> Self {
+        let peers = config.replication.peers.iter().copied().filter(|peer| *peer != own);
+        let peers: Vec<_> = peers.collect();
+        let settings = amqp_settings(&config.replication, own);
+        let connect: Connect = Box::new(move || {
+            let (deliveries, incoming) = mpsc::channel(DELIVERIES_MAX);
+            let link = AmqpLink::start(&settings, &deliveries)?;
+            Ok(Wire { link: Arc::new(link), incoming })
+        });
+        Self { connect: (!peers.is_empty()).then_some(connect), peers }
+    }
+}
+
+fn amqp_settings(config: &ReplicationConfig, own: NodeName) -> AmqpSettings {
+    AmqpSettings {
+        own,
+        peers: config.peers.clone(),
+        brokers: config.brokers.iter().map(|it| (it.region, it.url.clone())).collect(),
+        credentials_file: config.credentials_file.clone(),
+        ca_file: config.ca_file.clone(),
+        queue_bytes: config.queue_mib << 20,
+        prefetch: config.prefetch,
+        // What was given up and sent again is under way twice for a while.
+        under_way_max: config.window.saturating_mul(4),
+        confirm_limit: CONFIRM_LIMIT,
+    }
+}
 
 /// What replication is put together from.
 pub(super) struct Ground<'a> {

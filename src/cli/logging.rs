@@ -10,7 +10,9 @@ use super::out;
 pub fn start(config: &LoggingConfig) {
     let level = config.level.as_str();
     // The framework calls it an error when a stranger sends no request: that would fill the disk.
-    let filter = EnvFilter::new(format!("warn,actix_http=off,jcas={level}"));
+    // A broker's library writes errors of its own; what is known of a broker is told by ours.
+    let off = "actix_http=off,lapin=off";
+    let filter = EnvFilter::new(format!("warn,{off},jcas={level}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if config.format == LogFormat::Json {
         out::json_lines();

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it should be, and says so"
 )]
 
+mod brokers;
 mod commands;
 mod history_tools;
 mod leak;
@@ -35,6 +36,7 @@ mod hash_formats;
 mod hashes;
 mod kill;
 mod limits;
+mod link;
 mod loglines;
 mod openapi;
 mod operators;

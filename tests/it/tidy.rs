@@ -25,7 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["events"]),
     ("tokens", &["events", "files"]),
     ("tls", &["clock"]),
-    ("actors", &["events", "log", "state", "crypto", "kms", "files", "clock"]),
+    ("replication", &["events", "clock"]),
+    ("actors", &["events", "log", "state", "crypto", "kms", "replication", "files", "clock"]),
     ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
     ("http", &["events", "accounts"]),
     // A log folded in memory: what developers look at history with.
@@ -48,6 +49,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix_http", &["app"]),
     ("actix_server", &["app"]),
     ("actix_service", &["app"]),
+    // A room, a file, or a folder of a room.
+    ("lapin", &["replication/amqp"]),
     ("rustls", &["tls"]),
     ("tokio_rustls", &["app"]),
     ("actix", &["actors", "app", "cli"]),
@@ -201,7 +204,9 @@ fn forbidden_crates(source: &Source) -> Vec<String> {
     for (number, line) in source.code() {
         let used = |word: &str| names_crate(line, word);
         for (word, places) in CRATES {
-            if used(word) && !places.contains(&room) && !places.contains(&name) {
+            let within = |place: &&str| name.starts_with(&format!("{place}/"));
+            let at_home = places.contains(&room) || places.contains(&name);
+            if used(word) && !at_home && !places.iter().any(within) {
                 faults.push(format!("src/{name}:{number}: {word} has its place in {places:?}"));
             }
         }
