@@ -15,8 +15,8 @@ use crate::node::{Company, Node, pause};
 /// Pairs of each kind.
 const PAIRS: usize = 200;
 
-/// The quanta of the rounds, in milliseconds: so long that what a busy machine adds is little beside
-/// it. The first round that holds ends the test.
+/// The quanta of the rounds, in milliseconds: so long that what a busy machine adds is little
+/// beside one. The first round that holds ends the test.
 const QUANTA_MS: [u32; 3] = [500, 1000, 2000];
 
 /// How far apart two shares of so many may be that are the same but for chance: four standard
