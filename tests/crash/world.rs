@@ -320,6 +320,7 @@ impl World {
     /// Ends a life.
     fn end(&mut self, mut life: Life, end: End) -> Checked {
         self.note(format!("{end:?}, durable {}", life.checkpoints.log.durable()));
+        self.trees.check_notes()?;
         if end == End::Stopped {
             self.arm(Faults::default());
             self.stop(&mut life)?;
@@ -332,7 +333,6 @@ impl World {
     }
 
     fn crash(&mut self, end: End) -> Checked {
-        self.trees.check_notes()?;
         let (disk, trees) = (self.random.draw(), self.random.draw());
         match end {
             End::PowerLost => self.disk.crash(disk),
