@@ -49,7 +49,7 @@ use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
 use crate::tls::TlsError;
 
-use self::keys::{fill_holes, warn_of_secrets};
+use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
@@ -232,7 +232,6 @@ impl Node {
     ) -> Result<Self, AppError> {
         deployment.check_not_retired()?;
         let data_lock = lock(deployment.folder())?;
-        warn_of_secrets(&deployment);
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let recovered = recover(config, &deployment, &wall, false)?;
         recovered.checkpoint()?;

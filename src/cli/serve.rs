@@ -8,6 +8,7 @@ use crate::app::listeners::Listeners;
 use crate::config::Config;
 use crate::config::logging::LogFormat;
 use crate::config::metrics::MetricsConfig;
+use crate::deployment::Deployment;
 
 use super::{logging, out};
 
@@ -19,6 +20,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let system = actix::System::new();
     system.block_on(async move {
         let node = Node::start(config, listeners, metrics).await?;
+        warn_of_secrets(&node.deployment);
         announce(&node, config.logging.format);
         run_until_stopped(node).await
     })
@@ -47,6 +49,16 @@ pub(super) fn metrics(config: &MetricsConfig) -> anyhow::Result<Option<Metrics>>
         let _held = &running;
         recorder.render()
     })))
+}
+
+/// Names the secrets in the data folder that have no business on a running node.
+fn warn_of_secrets(deployment: &Deployment) {
+    if let Some(path) = deployment.operator_key_left_here() {
+        tracing::warn!(path = %path.display(), "the operator key is on this node: take it offline");
+    }
+    for path in deployment.bundles_left_here() {
+        tracing::warn!(path = %path.display(), "a bundle is on this node: delete it when used");
+    }
 }
 
 fn announce(node: &Node, format: LogFormat) {
