@@ -2,6 +2,8 @@
 //!
 //! docs/operations.md names each.
 
+mod replication;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use metrics::gauge;
 
 use crate::accounts::Accounts;
 use crate::actors::Unavailable;
+use crate::actors::replica::Replica;
 use crate::clock::NodeClock;
 use crate::log::{Log, LogStatus};
 use crate::tls::Tls;
@@ -19,18 +22,25 @@ pub struct Gauges {
     clock: NodeClock,
     accounts: Arc<Accounts>,
     tls: Option<Arc<Tls>>,
+    replica: Option<Replica>,
 }
 
 impl Gauges {
     /// Gauges of these parts.
     pub const fn new(log: Arc<Log>, clock: NodeClock, accounts: Arc<Accounts>) -> Self {
-        Self { log, clock, accounts, tls: None }
+        Self { log, clock, accounts, tls: None, replica: None }
     }
 
     /// Looks at the certificate too, where one is served.
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Looks at replication too, where there is any.
+    #[must_use]
+    pub fn with_replica(self, replica: Option<Replica>) -> Self {
+        Self { replica, ..self }
     }
 
     /// Looks every so often until the task is dropped. An actor that does not answer is looked at
@@ -43,6 +53,11 @@ impl Gauges {
             self.look_at_pool();
             self.look_at_certificate();
             self.look_at_limits();
+            if let Some(replica) = &self.replica
+                && let Some(view) = replica.observe().await
+            {
+                replication::look(&view, self.clock.wall().unix_ms());
+            }
             if let Err(error) = self.look_at_actors().await {
                 tracing::debug!(%error, "not every actor could be looked at");
             }
@@ -102,7 +117,7 @@ impl Gauges {
         gauge!("jcas_shard_commands_applied").set(float(shards.applied));
         gauge!("jcas_shard_commands_rejected").set(float(shards.rejected));
         gauge!("jcas_shard_commands_unavailable").set(float(shards.unavailable));
-        gauge!("jcas_shard_events_lost").set(float(shards.lost));
+        gauge!("jcas_conflicts_total").set(float(shards.lost));
         let directory = house.observe_directory().await?;
         gauge!("jcas_directory_held").set(float(directory.held));
         gauge!("jcas_directory_waiting").set(float(directory.waiting));

@@ -13,7 +13,7 @@ use crate::crypto::legacy::HashProfile;
 use crate::events::command::Outcome;
 use crate::events::decide_registry::{RegistryCommand, RegistryRejection};
 use crate::events::event::{
-    ApiKeyIssued, Cause, CompanyRegistered, HashProfileDeclared, PolicySet,
+    ApiKeyIssued, Cause, CompanyRegistered, HashProfileDeclared, OriginDistrusted, PolicySet,
 };
 use crate::events::ids::{ApiKeyId, CompanyId, Country, HashProfileId, ProfileName, Slot};
 use crate::events::policy::{Policies, Scopes, Signing};
@@ -163,6 +163,11 @@ impl Accounts {
         let declared = company.and_then(|it| it.profiles.get(&(slot.country, name)));
         let id = declared.ok_or(AccountError::NotFound("the hash profile was"))?.value;
         Ok((id, self.profile(slot, id).await?))
+    }
+
+    /// Cuts a life off. Whoever calls has verified that the operator signed it.
+    pub async fn distrust(&self, cut: OriginDistrusted) -> Result<Outcome, CompanyError> {
+        self.administer(RegistryCommand::Distrust(cut)).await
     }
 
     async fn administer(&self, command: RegistryCommand) -> Result<Outcome, CompanyError> {

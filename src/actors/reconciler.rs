@@ -41,7 +41,7 @@ pub struct Comparison {
     pub outgoing: Vec<Outgoing>,
     /// Lives that told two stories, with the number where it shows.
     pub forked: Vec<(Origin, u64)>,
-    /// Whether the state hashes differ though the vectors are equal.
+    /// Whether the state hashes differ though the vectors are equal, and did not before.
     pub diverged: bool,
 }
 
@@ -62,8 +62,14 @@ struct Peer {
     ahead_ms: i64,
     nodes: Vec<NodeEnd>,
     life: Option<Origin>,
+    /// Since when it has something that this node has not.
+    behind_since_ms: Option<u64>,
     /// The state hash that was equal last, and when.
     agreed: Option<(Digest, u64)>,
+    /// Since when its state hash is another one.
+    diverged_ms: Option<u64>,
+    /// Whether it told a state hash at this node's vector, which knows none.
+    asks_hash: bool,
 }
 
 /// A node whose events are being fetched.
@@ -109,10 +115,18 @@ pub struct PeerView {
     pub ahead_ms: i64,
     /// Events that it has and this node has not.
     pub behind_events: u64,
+    /// How long it has had something that this node has not, in milliseconds.
+    pub behind_ms: u64,
     /// Events that this node has and it has not, as far as it told.
     pub ahead_events: u64,
     /// When its state hash was equal last, in milliseconds since 1970.
     pub agreed_ms: Option<u64>,
+    /// The state hash that was equal then.
+    pub agreed_hash: Option<Digest>,
+    /// Since when its state hash is another one at equal vectors, in milliseconds since 1970.
+    pub diverged_ms: Option<u64>,
+    /// Whether it told a state hash at this node's vector, which knows none to compare.
+    pub asks_hash: bool,
 }
 
 impl ReconcilerEngine {
@@ -154,6 +168,7 @@ impl ReconcilerEngine {
                 self.view.unanswered += 1;
             }
         }
+        self.peers.values_mut().for_each(|peer| peer.note_behind(now_ms, own));
         outgoing.extend(self.missing(now_ms, own, admits));
         outgoing
     }
@@ -191,18 +206,15 @@ impl ReconcilerEngine {
         peer.heard_ms = Some(now_ms);
         peer.ahead_ms = of(news.now_ms).saturating_sub(of(now_ms));
         peer.life = Some(news.life);
-        if let (Some(here), Some(there)) = (state_hash, news.state_hash)
-            && standing::is_equal(own, &news.nodes)
-        {
+        let told = news.state_hash.filter(|_| standing::is_equal(own, &news.nodes));
+        if let (Some(here), Some(there)) = (state_hash, told) {
             self.view.compared += 1;
-            if here == there {
-                peer.agreed = Some((here, now_ms));
-            } else {
-                self.view.diverged += 1;
-                comparison.diverged = true;
-            }
+            comparison.diverged = peer.compare(here, there, now_ms);
+            self.view.diverged += u64::from(comparison.diverged);
         }
+        peer.asks_hash = state_hash.is_none() && told.is_some();
         peer.nodes = news.nodes;
+        peer.note_behind(now_ms, own);
         for end in &peer.nodes {
             if let Standing::Forked(origin) = standing::standing(own, end) {
                 comparison.forked.push((origin, end.sequence));
@@ -338,8 +350,12 @@ impl ReconcilerEngine {
                 heard_ms: peer.heard_ms,
                 ahead_ms: peer.ahead_ms,
                 behind_events: peer.nodes.iter().map(behind).sum(),
+                behind_ms: peer.behind_since_ms.map_or(0, |since| now_ms.saturating_sub(since)),
                 ahead_events: peer.nodes.iter().map(ahead).sum(),
                 agreed_ms: peer.agreed.map(|(_, at)| at),
+                agreed_hash: peer.agreed.map(|(hash, _)| hash),
+                diverged_ms: peer.diverged_ms,
+                asks_hash: peer.asks_hash,
             }
         };
         self.peers.iter().map(view).collect()
@@ -348,6 +364,28 @@ impl ReconcilerEngine {
     /// What was done so far.
     pub const fn counts(&self) -> ReconcilerCounts {
         self.view
+    }
+}
+
+impl Peer {
+    /// Takes a state hash at equal vectors. Says whether it is news that it is another one.
+    fn compare(&mut self, here: Digest, there: Digest, now_ms: u64) -> bool {
+        if here == there {
+            (self.agreed, self.diverged_ms) = (Some((here, now_ms)), None);
+            return false;
+        }
+        let is_news = self.diverged_ms.is_none();
+        self.diverged_ms.get_or_insert(now_ms);
+        is_news
+    }
+
+    fn note_behind(&mut self, now_ms: u64, own: &Vector) {
+        let behind = |end: &NodeEnd| matches!(standing::standing(own, end), Standing::Behind);
+        if self.nodes.iter().any(behind) {
+            self.behind_since_ms.get_or_insert(now_ms);
+        } else {
+            self.behind_since_ms = None;
+        }
     }
 }
 

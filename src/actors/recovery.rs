@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::events::codec::{self, CodecError};
-use crate::events::event::PreviousLife;
+use crate::events::event::{Event, PreviousLife};
 use crate::events::ids::{NodeId, RegionId, UserId};
 use crate::events::record::{Fact, LogPosition, Subject};
 use crate::events::registry::RegistryState;
@@ -223,12 +223,16 @@ fn gather(
 ) -> Result<usize, StateError> {
     let users = match fact.subject {
         Subject::User(user) => vec![user],
-        Subject::Pair(_) => {
-            fact.event.as_ref().map(crate::events::event::Event::touched_users).unwrap_or_default()
-        }
+        Subject::Pair(_) => fact.event.as_ref().map(Event::touched_users).unwrap_or_default(),
         Subject::Company(_) | Subject::Deployment => {
+            // A life that is cut off from here on means that this fold is given up. Its state must
+            // not know of it, or a start after a crash would take it for one that was folded anew.
+            let cuts_off = matches!(&fact.event,
+                Some(Event::OriginDistrusted(cut)) if !registry.distrust.has(cut));
             registry.evolve(fact);
-            store.record_registry(position)?;
+            if !cuts_off {
+                store.record_registry(position)?;
+            }
             return Ok(0);
         }
         // A newer version's: kept in the log, not folded.

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::events::command::Outcome;
 use crate::events::decide_registry::{RegistryCommand, RegistryRejection, decide_registry};
-use crate::events::event::{ApiKeyIssued, Cause};
+use crate::events::event::{ApiKeyIssued, Cause, Event};
 use crate::events::ids::{ApiKeyId, CompanyId};
 use crate::events::record::Fact;
 use crate::events::registry::{CompanyState, RegistryState};
@@ -26,6 +26,10 @@ use super::journal::{self, Journal};
 use super::lane::{Reply, send};
 use super::lanes::Lanes;
 use super::shard::{Notify, OnFatal};
+
+/// What `on_fatal` is told where nothing failed: what was folded did not know who is cut off, and
+/// only a start folds everything anew, knowing.
+pub const FOLD_ANEW: &str = "an operator cut a life off: everything is folded anew";
 
 /// A command for the registry.
 #[derive(Debug, Message)]
@@ -191,8 +195,10 @@ impl RegistryEngine {
         if self.behind {
             return;
         }
-        let distrust = self.state.distrust.clone();
         for (fact, position) in &absorb.facts {
+            if cuts_off(&self.state, fact) {
+                return self.fall_behind(&FOLD_ANEW);
+            }
             self.state.evolve(fact);
             if let Some(lane) = self.lanes.get_mut(()) {
                 lane.absorb(|durable| {
@@ -204,10 +210,6 @@ impl RegistryEngine {
             if let Err(error) = noted.and_then(|()| self.store.record_registry(*position)) {
                 return self.fall_behind(&error);
             }
-        }
-        if self.state.distrust != distrust {
-            // What was folded before did not know it. A start folds everything anew, knowing.
-            return self.fall_behind(&"an operator cut a life off: the state is folded anew");
         }
         self.published.send_replace(Arc::new(RegistryView::new(self.state.clone())));
     }
@@ -247,6 +249,10 @@ impl RegistryEngine {
         let Some(((), lane, confirmed)) = self.lanes.confirm(ticket) else { return };
         for (mut fact, placed) in confirmed.facts.into_iter().zip(&committed.placed) {
             fact.reference = placed.reference;
+            if cuts_off(lane.durable(), &fact) {
+                send(confirmed.reply, Ok(confirmed.answer));
+                return self.fall_behind(&FOLD_ANEW);
+            }
             lane.durable_mut().evolve(&fact);
             let durable = self.journal.log().durable();
             let noted = self.store.note_reach(durable);
@@ -260,6 +266,12 @@ impl RegistryEngine {
         send(confirmed.reply, Ok(confirmed.answer));
         self.lanes.settle(());
     }
+}
+
+/// Whether a fact cuts a life off that was not cut off so before. The store is not told of it, nor
+/// is a checkpoint taken from then on: the next start must meet it in the log and fold anew.
+fn cuts_off(state: &RegistryState, fact: &Fact) -> bool {
+    matches!(&fact.event, Some(Event::OriginDistrusted(cut)) if !state.distrust.has(cut))
 }
 
 fn fold(state: &mut RegistryState, fact: &Fact) {
@@ -329,7 +341,10 @@ impl Handler<Barrier> for Registry {
     type Result = ();
 
     fn handle(&mut self, barrier: Barrier, _: &mut Self::Context) {
-        barrier.0.send(()).unwrap_or_default();
+        // Unanswered where the store lacks what the log delivered: then no checkpoint may say else.
+        if self.engine.as_ref().is_some_and(|engine| !engine.behind) {
+            barrier.0.send(()).unwrap_or_default();
+        }
     }
 }
 

@@ -7,6 +7,9 @@
 //!
 //! Everything is stopped in the opposite order, and a last checkpoint makes the next start short.
 
+pub mod compare;
+pub mod distrust;
+pub mod ending;
 pub mod listeners;
 pub mod recovered;
 pub mod replication;
@@ -31,7 +34,6 @@ use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
-use crate::actors::shard::OnFatal;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
 use crate::config::Config;
 use crate::deployment::description::named_near;
@@ -49,6 +51,8 @@ use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
 use crate::tls::TlsError;
 
+use self::compare::StateHashes;
+use self::ending::{Ending, ending};
 use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
@@ -155,8 +159,8 @@ pub struct Node {
     pub accounts: Arc<Accounts>,
     /// The deployment it is of.
     pub deployment: Arc<Deployment>,
-    /// Fires once when the node cannot go on.
-    pub fatal: watch::Receiver<Option<String>>,
+    /// Fires when the node cannot go on.
+    pub fatal: watch::Receiver<Option<Ending>>,
     servers: Vec<ServerHandle>,
     checkpointer: Checkpointer,
     writer: LogWriter,
@@ -237,12 +241,7 @@ impl Node {
         recovered.checkpoint()?;
         let deployment = Arc::new(deployment);
         let clock = NodeClock::starting_after(recovered.greatest, Arc::clone(&wall));
-        let (fatal_sender, fatal) = watch::channel(None);
-        let on_fatal: OnFatal = Arc::new(move |error| {
-            let error = error.to_string();
-            tracing::error!(error, "the node cannot go on and stops");
-            fatal_sender.send_replace(Some(error));
-        });
+        let (on_fatal, fatal) = ending();
         let (origin, opening) = new_life(&deployment, &recovered);
         // A clock that starts too low must not let older tokens in.
         let now = wall.unix_ms().max(recovered.greatest.unix_ms());
@@ -256,7 +255,7 @@ impl Node {
             start_actors(config, &deployment, &recovered, &journal, &on_fatal);
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
-        let (_hashes, state_hash) = watch::channel(None);
+        let (known, state_hash) = watch::channel(None);
         let replica = match wires.connect {
             None => None,
             Some(connect) => {
@@ -302,12 +301,21 @@ impl Node {
         })
         .map_err(AppError::system("start the checkpoint thread"))?;
         let gauge_clock = clock.clone();
+        let log = Arc::clone(&recovered.log);
+        let hashes = Arc::new(StateHashes { log, store: recovered.store, house, known });
+        let every = Duration::from_mins(config.replication.compare_minutes);
+        if let Some(replica) = replica.clone().filter(|_| !every.is_zero()) {
+            actix::spawn(Arc::clone(&hashes).run(replica, every));
+        }
         let health = Arc::new(NodeHealth {
             log: Arc::clone(&recovered.log),
-            store: recovered.store,
             clock,
             accounts: Arc::clone(&accounts),
             tls: listeners.tls.clone(),
+            deployment: Arc::clone(&deployment),
+            own: origin,
+            replica: replica.clone(),
+            hashes,
         });
         if let Some(tls) = &listeners.tls {
             if tls.snapshot().expires_in_ms <= 0 {
@@ -316,10 +324,11 @@ impl Node {
             let every = Duration::from_secs(config.http.tls.reload_s);
             actix::spawn(Arc::clone(tls).watch(every));
         }
-        if metrics.is_some() {
+        if config.metrics.enabled {
             let gauges =
                 Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
-                    .with_tls(listeners.tls.clone());
+                    .with_tls(listeners.tls.clone())
+                    .with_replica(replica.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
         actix::spawn(fill_holes(Arc::clone(&accounts)));

@@ -18,8 +18,10 @@ pub mod out;
 pub mod progress;
 pub mod regions;
 pub mod replay;
+pub mod replication;
 pub mod serve;
 pub mod state;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,8 +72,12 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     Join(join::JoinArgs),
     /// Make the bundle that another node of this node's region joins with.
     Bundle(bundle::BundleArgs),
-    /// The deployment's regions: show, add, retire, accept.
+    /// How replication is; and the deployment's regions: show, add, retire, accept, distrust.
     Regions(regions::RegionsArgs),
+    /// List lives that are held back because their clocks are ahead.
+    Held(replication::HeldArgs),
+    /// Messages from other nodes that could not be taken: list, retry.
+    Parked(replication::ParkedArgs),
     /// Read the settings and name everything that is wrong with them.
     #[command(after_help = "Example: jcas --config /etc/jcas/jcas.toml check-config")]
     CheckConfig,
@@ -86,7 +92,7 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     HashProfile(operator::HashProfileArgs),
     /// Send a company's call.
     Call(client::CallArgs),
-    /// The log: show, verify, export, import.
+    /// The log: show, verify, conflicts, export, import.
     Log(log::LogArgs),
     /// The state: verify it against the log, or rebuild it.
     State(state::StateArgs),
@@ -123,6 +129,8 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Join(args) => join::run(config, args),
         Command::Bundle(args) => bundle::run(config, args),
         Command::Regions(args) => regions::run(config, args),
+        Command::Held(args) => replication::held(config, &args),
+        Command::Parked(args) => replication::parked(config, &args),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),

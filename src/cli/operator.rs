@@ -186,7 +186,7 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    fn of(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         let folder = app::data_folder(config);
         let token = operator_token(&folder)
             .with_context(|| format!("cannot read the operator token in {}", folder.display()))?;

@@ -1,4 +1,4 @@
-//! `jcas regions ..`: the regions that a deployment has.
+//! `jcas regions ..`: how replication is, and the regions that a deployment has.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,24 @@ use super::out;
 
 /// The regions.
 #[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Without a command: how the running node stands to the others. Per peer, what each of the two misses,
+since when, how far its clock is ahead, and when the states were equal last; per broker, the way's
+state and what waits there.
+
+Examples:
+  jcas regions
+  jcas regions --json | jq .replication.peers
+  jcas regions show"
+)]
 pub struct RegionsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(subcommand)]
-    command: RegionsCommand,
+    command: Option<RegionsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +57,17 @@ region never comes back and its name is not given again.
 
 Example: jcas regions retire us --operator-key /media/stick/operator.key")]
     Retire(RetireArgs),
+    /// Cut a life of a node off from an event on: a stolen node, or one that told two stories.
+    #[command(after_help = "\
+Needs the operator key. Every node then folds as if those events had never been recorded, nor any
+password that was upgraded from one of them: it starts again by itself for that, and answers with
+503 not_ready meanwhile. This cannot be taken back. `jcas log show --origin ORIGIN` prints what is
+about to go.
+
+Examples:
+  jcas regions distrust us/n1#3.0badcafe --from 4711 --operator-key /media/stick/operator.key
+  jcas regions distrust us/n1#3.0badcafe --from 1 --and-later --operator-key operator.key")]
+    Distrust(super::replication::DistrustArgs),
     /// Take an update that `add` or `retire` made on another node.
     #[command(after_help = "\
 The node may run meanwhile and knows of it when it starts next. Refused: an update that this
@@ -96,11 +122,15 @@ impl SigningArgs {
 
 /// `jcas regions ..`
 pub fn run(config: &Config, args: RegionsArgs) -> anyhow::Result<()> {
+    let Some(command) = args.command else {
+        return super::replication::status(config, args.json);
+    };
     let mut deployment = deployment::open(&app::data_folder(config))?;
-    match args.command {
+    match command {
         RegionsCommand::Show => show(&deployment),
         RegionsCommand::Add(args) => add(&mut deployment, args),
         RegionsCommand::Retire(args) => retire(&mut deployment, args),
+        RegionsCommand::Distrust(args) => super::replication::distrust(config, &args),
         RegionsCommand::Accept { update } => {
             match deployment.accept(&update)? {
                 Accepted::Taken(version) => out::note(&format!(

@@ -1,9 +1,12 @@
 //! `jcas serve`: runs a node until it is told to stop.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::app::Node;
+use crate::app::ending::Ending;
 use crate::app::listeners::Listeners;
 use crate::config::Config;
 use crate::config::logging::LogFormat;
@@ -18,12 +21,36 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let listeners = Listeners::bind(config)?;
     let metrics = metrics(&config.metrics)?;
     let system = actix::System::new();
-    system.block_on(async move {
+    let ended = system.block_on(async move {
         let node = Node::start(config, listeners, metrics).await?;
         warn_of_secrets(&node.deployment);
         announce(&node, config.logging.format);
         run_until_stopped(node).await
-    })
+    })?;
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Anew(reason) => {
+            out::note(&format!("{reason}: the node starts again"));
+            Err(start_again())
+        }
+    }
+}
+
+/// How a node ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It has to start again, for this reason.
+    Anew(&'static str),
+}
+
+/// Puts a new start of the program in this process's place. Returns why it could not: whoever
+/// watches over the node starts it then.
+fn start_again() -> anyhow::Error {
+    let again = |program| Command::new(program).args(std::env::args_os().skip(1)).exec();
+    let error = std::env::current_exe().map_or_else(|error| error, again);
+    anyhow::Error::new(error).context("the node could not start again by itself; start it")
 }
 
 /// Renders what is counted.
@@ -92,22 +119,24 @@ fn announce(node: &Node, format: LogFormat) {
 }
 
 /// Waits for a signal or for the node to give up, then stops it.
-pub(super) async fn run_until_stopped(mut node: Node) -> anyhow::Result<()> {
+pub(super) async fn run_until_stopped(mut node: Node) -> anyhow::Result<Ended> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = node.fatal.changed() => {
-            let reason = node.fatal.borrow().clone().unwrap_or_default();
-            anyhow::bail!("the node stopped: {reason}");
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ended::Stopped,
+        _ = interrupt.recv() => Ended::Stopped,
+        _ = node.fatal.changed() => match node.fatal.borrow().clone() {
+            Some(Ending::Anew(reason)) => Ended::Anew(reason),
+            Some(Ending::Failed(reason)) => anyhow::bail!("the node stopped: {reason}"),
+            None => anyhow::bail!("the node stopped"),
         }
-    }
+    };
     out::note("stopping: calls under way are finished (a second signal ends it at once)");
     tokio::select! {
-        stopped = node.stop() => Ok(stopped?),
+        stopped = node.stop() => stopped?,
         _ = terminate.recv() => anyhow::bail!("ended before it had stopped"),
         _ = interrupt.recv() => anyhow::bail!("ended before it had stopped"),
     }
+    Ok(ended)
 }

@@ -41,6 +41,8 @@ pub struct ReplicationConfig {
     /// How long a write waits for its region's other nodes to have it, in milliseconds, 1 to
     /// 10000.
     pub wait_ms: u64,
+    /// How often a state hash is computed for comparison, in minutes, at most 10080. 0: never.
+    pub compare_minutes: u64,
     /// How long a write waits for all regions to have it, in milliseconds, 1 to 10000.
     pub wait_all_ms: u64,
 }
@@ -65,6 +67,8 @@ impl ReplicationConfig {
         review.within("replication.away_s", self.away_s, &(1..=3600), "s");
         review.within("replication.future_limit_s", self.future_limit_s, &(1..=3600), "s");
         review.within("replication.wait_ms", self.wait_ms, &(1..=10_000), "ms");
+        let minutes = self.compare_minutes;
+        review.within("replication.compare_minutes", minutes, &(0..=10_080), "minutes");
         review.within("replication.wait_all_ms", self.wait_all_ms, &(1..=10_000), "ms");
         for (path, count) in
             [("replication.peers", self.peers.len()), ("replication.brokers", self.brokers.len())]

@@ -3,7 +3,7 @@
 use super::command::Outcome;
 use super::event::{
     ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, BranchKeyWrapped, Cause, CompanyRegistered,
-    Draft, Event, HashProfileDeclared, OriginOpened, PolicySet,
+    Draft, Event, HashProfileDeclared, OriginDistrusted, OriginOpened, PolicySet,
 };
 use super::ids::{ApiKeyId, CompanyId};
 use super::record::Subject;
@@ -29,6 +29,8 @@ pub enum RegistryCommand {
     WrapBranchKey(BranchKeyWrapped),
     /// Record that this life began.
     OpenOrigin(OriginOpened),
+    /// Cut a life off. Whoever asks has verified that the operator signed it.
+    Distrust(OriginDistrusted),
 }
 
 /// Why a command was refused.
@@ -117,6 +119,12 @@ pub fn decide_registry(
             (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
         }
         RegistryCommand::OpenOrigin(opened) => (Subject::Deployment, Event::OriginOpened(opened)),
+        RegistryCommand::Distrust(cut) => {
+            if state.distrust.has(&cut) {
+                return unchanged;
+            }
+            (Subject::Deployment, Event::OriginDistrusted(cut))
+        }
     };
     let effective = EffectiveTime::at(now);
     Ok((vec![Draft { subject, revision: now, effective, cause, event }], Outcome::Applied))

@@ -243,9 +243,7 @@ struct Cut {
 
 impl Distrust {
     fn add(&mut self, distrusted: &OriginDistrusted, mark: Mark) -> Effect {
-        let OriginDistrusted { origin, from_sequence, and_later_lives, .. } = distrusted;
-        let cut = Cut { origin: *origin, from: *from_sequence, and_later: *and_later_lives };
-        match self.cuts.insert(mark, cut) {
+        match self.cuts.insert(mark, Cut::of(distrusted)) {
             Some(_) => Effect::Known,
             None => Effect::Prevailed,
         }
@@ -261,6 +259,12 @@ impl Distrust {
             _ => None,
         };
         trusted(&fact.reference) && lineage.is_none_or(|from| from.lineage.iter().all(trusted))
+    }
+
+    /// Whether an operator decided just this before.
+    pub fn has(&self, distrusted: &OriginDistrusted) -> bool {
+        let cut = Cut::of(distrusted);
+        self.cuts.values().any(|known| *known == cut)
     }
 
     /// Whether nothing is distrusted.
@@ -285,6 +289,14 @@ impl Distrust {
 }
 
 impl Cut {
+    const fn of(distrusted: &OriginDistrusted) -> Self {
+        Self {
+            origin: distrusted.origin,
+            from: distrusted.from_sequence,
+            and_later: distrusted.and_later_lives,
+        }
+    }
+
     fn holds(&self, at: &EventRef) -> bool {
         let (cut, of) = (&self.origin, &at.origin);
         let later = self.and_later

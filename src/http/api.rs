@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
 use crate::accounts::signing::AnswerKeys;
+use crate::events::event::OriginDistrusted;
 use crate::events::ids::RegionId;
+use crate::events::stamp::Origin;
 
 /// What handlers are given.
 pub struct Api {
@@ -33,7 +36,7 @@ pub struct Api {
 /// How the node is.
 pub trait Health: Send + Sync {
     /// Each dependency and its state.
-    fn report(&self) -> HealthReport;
+    fn report(&self) -> BoxFuture<'_, HealthReport>;
 }
 
 /// What `/health/ready` answers.
@@ -57,7 +60,48 @@ pub struct HealthCheck {
 /// What operators may ask of a node beside companies and keys.
 pub trait Operations: Send + Sync {
     /// The state hash, computed over the whole state: may take seconds.
-    fn state_hash(&self) -> futures_util::future::BoxFuture<'static, Result<StateReport, String>>;
+    fn state_hash(&self) -> BoxFuture<'static, Result<StateReport, String>>;
+
+    /// How this node stands to the others.
+    fn regions(&self) -> BoxFuture<'_, Result<RegionsReport, String>>;
+
+    /// Takes parked messages again and says how many there were; none where there is no
+    /// replication.
+    fn retry_parked(&self) -> BoxFuture<'_, Option<usize>>;
+
+    /// Whether the log has an event of this life.
+    fn knows(&self, life: &Origin) -> bool;
+
+    /// Whether the deployment's operator signed that this is cut off.
+    fn is_operators(&self, cut: &OriginDistrusted) -> bool;
+}
+
+/// How a node stands to the others.
+#[derive(Debug, Clone, Serialize)]
+pub struct RegionsReport {
+    /// The node.
+    pub node: String,
+    /// Its life.
+    pub life: String,
+    /// Its wall clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// What operators cut off.
+    pub cut_off: Vec<CutOff>,
+    /// Replication as it shows itself; none where the node has no peers.
+    pub replication: Option<serde_json::Value>,
+}
+
+/// A life that is cut off.
+#[derive(Debug, Clone, Serialize)]
+pub struct CutOff {
+    /// The life.
+    pub origin: String,
+    /// The first event of it that does not count.
+    pub from_sequence: u64,
+    /// Whether the node's later lives are cut off with it.
+    pub and_later: bool,
+    /// When that was recorded, RFC 3339.
+    pub since: String,
 }
 
 /// The state's hash and size.

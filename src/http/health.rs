@@ -14,7 +14,7 @@ pub async fn live() -> HttpResponse {
 /// `GET /health/ready`: each dependency and its state. 503 only when nothing can be answered;
 /// where reads go on and something is missing it is `degraded` and 200.
 pub async fn ready(api: web::Data<Api>) -> HttpResponse {
-    let report = api.health.report();
+    let report = api.health.report().await;
     if report.status == "not_ready" {
         HttpResponse::ServiceUnavailable().json(report)
     } else {

@@ -46,6 +46,7 @@ mod limits;
 pub mod login;
 pub mod openapi;
 pub mod operator;
+pub mod regions;
 pub mod replicate;
 pub mod resource;
 mod route;

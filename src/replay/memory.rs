@@ -25,6 +25,11 @@ impl MemoryState {
         evolve(self.users.entry(user).or_default(), user, fact)
     }
 
+    /// A user's state, to be changed.
+    pub(super) fn user_mut(&mut self, user: UserId) -> &mut UserState {
+        self.users.entry(user).or_default()
+    }
+
     /// The users anything is known of, in no order.
     pub fn users(&self) -> impl Iterator<Item = (&UserId, &UserState)> {
         let users = self.users.iter().map(|(user, state)| (user, &**state));

@@ -11,6 +11,7 @@
 //!
 //! It must never know a key or a clear text, and it writes nothing.
 
+pub mod conflicts;
 pub mod fold;
 pub mod memory;
 pub mod summary;

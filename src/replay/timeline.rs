@@ -86,6 +86,25 @@ pub enum Part {
     Enabling,
 }
 
+impl Part {
+    /// What it is, in a word.
+    pub const fn register(&self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Erasure => "erasure",
+            Self::Secret => "secret",
+            Self::Legacy(_) => "legacy",
+            Self::Identity(_) => "identity",
+            Self::Field(_) => "profile",
+            Self::Membership(_) => "membership",
+            Self::Key(_) => "key",
+            Self::Link(_) => "link",
+            Self::CredentialFloor => "credential floor",
+            Self::Disabling(..) | Self::Enabling => "status",
+        }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -205,7 +224,7 @@ impl UserFold {
 }
 
 /// The parts of a user's state that an event writes.
-fn parts(user: UserId, fact: &Fact) -> Vec<Part> {
+pub(super) fn parts(user: UserId, fact: &Fact) -> Vec<Part> {
     match fact.register {
         Register::Erasure => return vec![Part::Erasure],
         Register::UserKey(key) => return vec![Part::Key(key)],
@@ -252,7 +271,7 @@ fn parts(user: UserId, fact: &Fact) -> Vec<Part> {
 }
 
 /// The mark that stands in a part: `mine`, if it is among those that do.
-fn standing(state: &UserState, part: &Part, mine: Mark) -> Option<Mark> {
+pub(super) fn standing(state: &UserState, part: &Part, mine: Mark) -> Option<Mark> {
     match part {
         Part::Registration => state.registered.as_ref().map(|cell| cell.mark),
         Part::Erasure => state.erased.as_ref().map(|cell| cell.mark),

@@ -120,6 +120,13 @@ pub struct Way {
     pub connections: u64,
 }
 
+impl Way {
+    /// Whether messages go out and come in by it.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, WayState::Connected)
+    }
+}
+
 /// What can be done by a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

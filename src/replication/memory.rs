@@ -104,6 +104,9 @@ impl Link for MemoryLink {
     }
 
     fn ways(&self) -> Vec<Way> {
+        let waiting = self.hub.lock().nodes.get(&self.own).map(|queue| {
+            u64::try_from(queue.max_capacity() - queue.capacity()).unwrap_or(u64::MAX)
+        });
         let counts = self.counts();
         let state = if counts.down { WayState::Down } else { WayState::Connected };
         vec![Way {
@@ -111,7 +114,7 @@ impl Link for MemoryLink {
             state,
             lasting: counts.since.elapsed(),
             trouble: None,
-            waiting: None,
+            waiting,
             sent: counts.sent,
             received: 0,
             connections: 1,

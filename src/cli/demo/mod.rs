@@ -69,7 +69,10 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
             return Ok(stopped?);
         }
         out::line("serving until Ctrl-C")?;
-        serve::run_until_stopped(node).await
+        match serve::run_until_stopped(node).await? {
+            serve::Ended::Stopped => Ok(()),
+            serve::Ended::Anew(reason) => anyhow::bail!("{reason}: start the demo again"),
+        }
     })
 }
 

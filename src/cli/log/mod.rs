@@ -1,5 +1,6 @@
 //! `jcas log ..`: looks at a log, checks it, and takes events out of it or into it.
 
+mod conflicts;
 mod export;
 mod import;
 mod show;
@@ -28,6 +29,8 @@ enum LogCommand {
     Verify(verify::VerifyArgs),
     /// Write events to a file that can be replayed elsewhere.
     Export(export::ExportArgs),
+    /// List the rival writes that were refused: what lost, to what, about whom.
+    Conflicts(conflicts::ConflictsArgs),
     /// Fill the log of a node that holds no event yet from an export.
     Import(import::ImportArgs),
 }
@@ -38,6 +41,7 @@ pub fn run(settings: Option<&Path>, args: LogArgs) -> anyhow::Result<()> {
         LogCommand::Show(args) => show::run(settings, &args),
         LogCommand::Verify(args) => verify::run(settings, &args),
         LogCommand::Export(args) => export::run(settings, &args),
+        LogCommand::Conflicts(args) => conflicts::run(settings, &args),
         LogCommand::Import(args) => import::run(settings, &args),
     }
 }

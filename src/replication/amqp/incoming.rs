@@ -154,8 +154,7 @@ impl Incoming {
         let (ack, tag) = (ack.clone(), arrived.delivery_tag);
         // After the connection it is of no use: the delivery comes again.
         let receipt = Receipt::new(move || {
-            // The connection it came by may be gone: then it comes again.
-            let _gone = ack.send(tag);
+            let _too_late = ack.send(tag);
         });
         Delivery { bytes: Bytes::from(arrived.data), receipt }
     }
