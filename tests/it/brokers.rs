@@ -19,10 +19,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::certificates::Certificates;
-use crate::node::{PATIENCE, pause};
+use crate::node::pause;
 
 /// Where the distribution keeps the broker's own programs.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+/// Longest wait for a broker's start: it takes some seconds, and a minute where many tests begin.
+const START_LIMIT: Duration = Duration::from_mins(4);
 
 /// Who may log in at every broker here.
 pub const USER: &str = "tester";
@@ -137,7 +140,7 @@ impl RabbitMq {
             let ended = self.running.as_mut().unwrap().try_wait().unwrap();
             let said = || fs::read_to_string(self.folder.path().join("output")).unwrap();
             assert!(ended.is_none(), "the broker ended: {}", said());
-            assert!(began.elapsed() < PATIENCE, "the broker does not start: {}", said());
+            assert!(began.elapsed() < START_LIMIT, "the broker does not start: {}", said());
             pause();
         }
     }

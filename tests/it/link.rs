@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 use crate::brokers::{self, PASSWORD, Proxy, Two, USER};
 use crate::node::{PATIENCE, wait_for};
 
-/// How long a broker may take to confirm in these tests.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
+/// How long a broker may take to confirm where that is not what a test is about: no broker that
+/// works takes so long, however busy the machine is.
+const NEVER: Duration = Duration::from_secs(30);
 
 /// A deployment of two regions, `a` and `b` with a suffix of its own, and each region's broker.
 struct World {
@@ -79,7 +80,7 @@ impl World {
             queue_bytes: 64 << 20,
             prefetch: 100,
             under_way_max: 256,
-            confirm_limit: CONFIRM_LIMIT,
+            confirm_limit: NEVER,
         }
     }
 
@@ -104,7 +105,7 @@ impl World {
     /// What came of a message, within a time nobody would wait longer for.
     fn outcome(&self, confirm: Confirm) -> Result<(), LinkError> {
         let limited = async { tokio::time::timeout(PATIENCE, confirm).await };
-        self.runtime.block_on(limited).expect("a message was never answered")
+        self.runtime.block_on(limited).unwrap()
     }
 
     /// Publishes numbered messages one after the other, each of them confirmed.
@@ -117,7 +118,7 @@ impl World {
     /// The next delivery.
     fn next(&self, end: &mut End) -> Delivery {
         let limited = async { tokio::time::timeout(PATIENCE, end.incoming.recv()).await };
-        self.runtime.block_on(limited).expect("nothing came").expect("the link ended")
+        self.runtime.block_on(limited).unwrap().unwrap()
     }
 
     /// Takes and acknowledges what comes until all these messages did, and says how many came.
@@ -203,7 +204,7 @@ fn what_was_not_acknowledged_comes_again_and_nothing_else() {
     let mut other = world.start("b/1", &["a/1"], 2);
     let deliveries: Vec<_> = (0..20).map(|_| world.next(&mut other)).collect();
     for delivery in deliveries {
-        if number(&delivery) % 3 != 0 {
+        if !number(&delivery).is_multiple_of(3) {
             delivery.receipt.ack();
         }
     }
@@ -220,7 +221,7 @@ fn what_was_not_acknowledged_comes_again_and_nothing_else() {
         again.insert(number(&delivery));
         delivery.receipt.ack();
     }
-    assert!(again.iter().all(|number| number % 3 == 0), "{again:?}");
+    assert!(again.iter().all(|number| number.is_multiple_of(3)), "{again:?}");
     world.assert_empty(&mut other, &one, "b/1");
 }
 
@@ -343,7 +344,7 @@ fn a_broker_that_is_killed_loses_nothing_it_confirmed_and_is_used_again_when_it_
     two[0].wait_until_ready();
     let back = Instant::now();
     one.wait_for_state(0, WayState::Connected);
-    assert!(back.elapsed() < Duration::from_secs(15), "after {:?}", back.elapsed());
+    assert!(back.elapsed() < Duration::from_secs(30), "after {:?}", back.elapsed());
     let sent = one.way(0).sent;
     world.publish(&one, 150..160);
     assert!(one.way(0).sent > sent, "the own broker comes first again");
@@ -356,7 +357,9 @@ fn a_broker_that_is_killed_loses_nothing_it_confirmed_and_is_used_again_when_it_
 fn a_broker_that_stands_still_delays_a_message_by_the_time_limit_and_no_more() {
     let two = brokers::alone();
     let world = World::at(&two);
-    let one = world.start("a/1", &["b/1"], 2);
+    let mut settings = world.settings("a/1", &["b/1"]);
+    settings.confirm_limit = Duration::from_secs(2);
+    let one = world.start_as(&settings, 2);
     let mut other = world.start("b/1", &["a/1"], 2);
     two[0].freeze();
     let began = Instant::now();
@@ -364,12 +367,11 @@ fn a_broker_that_stands_still_delays_a_message_by_the_time_limit_and_no_more() {
     for confirm in under_way {
         assert_eq!(world.outcome(confirm), Ok(()));
     }
-    let took = began.elapsed();
-    assert!(took >= CONFIRM_LIMIT && took < CONFIRM_LIMIT * 4, "it took {took:?}");
+    let (least, took) = (settings.confirm_limit, began.elapsed());
+    assert!(took >= least && took < least + Duration::from_secs(8), "it took {took:?}");
     // From now on it is known.
-    let began = Instant::now();
     world.publish(&one, 20..40);
-    assert!(began.elapsed() < CONFIRM_LIMIT, "it took {:?}", began.elapsed());
+    assert!(one.way(0).trouble.unwrap().contains("too long"), "{:?}", one.way(0));
     world.receive(&mut other, 0..40);
     two[0].thaw();
     one.wait_for_state(0, WayState::Connected);
@@ -391,7 +393,7 @@ fn a_broker_that_is_short_of_memory_is_passed_over_and_still_delivers() {
     one.wait_for_state(0, WayState::Blocked);
     let began = Instant::now();
     world.publish(&one, 40..60);
-    assert!(began.elapsed() < CONFIRM_LIMIT, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < NEVER, "it took {:?}", began.elapsed());
     world.receive(&mut other, 20..60);
     // It has what it took before, and gives it, also to who comes only now.
     let mut late = world.start("b/2", &["a/1", "b/1"], 2);
