@@ -121,7 +121,7 @@ impl Gauges {
         let directory = house.observe_directory().await?;
         gauge!("jcas_directory_held").set(float(directory.held));
         gauge!("jcas_directory_waiting").set(float(directory.waiting));
-        gauge!("jcas_directory_found").set(float(directory.found));
+        gauge!("jcas_directory_found").set(float(house.found()));
         gauge!("jcas_directory_refused").set(float(directory.refused));
         let registry = house.observe_registry().await?;
         gauge!("jcas_registry_companies").set(float(registry.companies));

@@ -4,8 +4,9 @@
 //! It derives owners from the index in the state and stores nothing. A command that would claim an
 //! identity holds it from before it is decided until it is durable or failed; whoever else wants
 //! it waits that long and then sees what became of it. A command with an idempotency key holds that
-//! key in the same way, so that its repeat finds what it recorded. [`DirectoryEngine`] is one slice
-//! of blind indexes and keys without its mailbox.
+//! key in the same way, so that its repeat finds what it recorded. Who only wants to know who claims
+//! an identity needs no turn and does not come here (`House::find`). [`DirectoryEngine`] is one
+//! slice of blind indexes and keys without its mailbox.
 
 use std::sync::Arc;
 
@@ -23,18 +24,6 @@ use super::holds::{Ender, Hold, Holds, Turn};
 use super::lane::{Reply, send};
 
 pub use crate::state::repeats::Repeat;
-
-/// Asks who claims an identity.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Find {
-    /// The identity.
-    pub index: BlindIndex,
-    /// For whom: says which claimants are its customers.
-    pub company: CompanyId,
-    /// Where the claimants go.
-    pub reply: Reply<Vec<Claimant>, Unavailable>,
-}
 
 /// Asks to hold an identity, and who claims it then.
 #[derive(Debug, Message)]
@@ -80,8 +69,6 @@ pub struct DirectoryView {
     pub held: usize,
     /// Commands that wait for one.
     pub waiting: usize,
-    /// Look-ups answered.
-    pub found: u64,
     /// Commands refused because too many waited.
     pub refused: u64,
 }
@@ -134,16 +121,6 @@ impl DirectoryEngine {
         Self { store, identities, keys, ends, view: DirectoryView::default() }
     }
 
-    /// Who claims an identity.
-    pub fn find(
-        &mut self,
-        index: BlindIndex,
-        company: CompanyId,
-    ) -> Result<Vec<Claimant>, Unavailable> {
-        self.view.found += 1;
-        self.store.claimants(index, company).map_err(|error| unreadable(&error))
-    }
-
     /// Gives the identity to whoever asks first; others wait in line.
     pub fn reserve(&mut self, reserve: Reserve) {
         match self.identities.take(reserve.index, reserve) {
@@ -164,10 +141,10 @@ impl DirectoryEngine {
     }
 
     /// Answers with a reservation. If nobody takes it, dropping it ends it.
-    fn grant(&mut self, reserve: Reserve) {
+    fn grant(&self, reserve: Reserve) {
         let Reserve { index, company, reply } = reserve;
         let hold = Hold::new(index, &self.ends.identity);
-        let found = self.find(index, company);
+        let found = self.store.claimants(index, company).map_err(|error| unreadable(&error));
         send(reply, found.map(|claimants| Reserved { claimants, hold }));
     }
 
@@ -205,7 +182,7 @@ impl DirectoryEngine {
     }
 }
 
-fn unreadable(error: &StateError) -> Unavailable {
+pub(super) fn unreadable(error: &StateError) -> Unavailable {
     tracing::error!(%error, "the directory cannot be read");
     Unavailable::Storage
 }
@@ -258,10 +235,6 @@ macro_rules! handle {
     };
 }
 
-handle!(Find, |engine, find| {
-    let found = engine.find(find.index, find.company);
-    send(find.reply, found);
-});
 handle!(Reserve, |engine, reserve| engine.reserve(reserve));
 handle!(Release, |engine, release| engine.release(release.0));
 handle!(Begin, |engine, begin| engine.begin(begin));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
@@ -15,10 +16,12 @@ use crate::events::event::{Cause, UserKeyCreated};
 use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
 use crate::events::state::UserState;
+use crate::state::store::Store;
 
 use super::absorb::{Absorb, AbsorbRegistry, Absorbed, OfUser, Sorted};
 use super::directory::{self, Begun, Directory, DirectoryView, Repeat, Reserved};
 use super::failure::{Failure, Unavailable};
+use super::known::Known;
 use super::registry::{
     self, Registry, RegistryFailure, RegistrySnapshot, RegistryView, RegistryWatch,
 };
@@ -29,10 +32,21 @@ use super::shard_reads::{self, Recalled, Recorded};
 /// The actors of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct House {
-    shards: Arc<[Addr<Shard>]>,
+    shards: Arc<[ShardAddress]>,
     directories: Arc<[Addr<Directory>]>,
     registry: Addr<Registry>,
     registry_view: RegistryWatch,
+    store: Arc<Store>,
+    /// Look-ups of identities so far.
+    found: Arc<AtomicU64>,
+}
+
+/// Where a shard is asked, and the states it keeps for everybody to read.
+pub struct ShardAddress {
+    /// Its mailbox.
+    pub mailbox: Addr<Shard>,
+    /// The states.
+    pub known: Arc<Known>,
 }
 
 /// A command on one user, with everything it is decided by.
@@ -53,13 +67,13 @@ pub struct Asked {
 impl House {
     /// The house of these actors. There is at least one shard and one directory slice.
     pub fn new(
-        shards: Vec<Addr<Shard>>,
+        shards: Vec<ShardAddress>,
         directories: Vec<Addr<Directory>>,
-        registry: Addr<Registry>,
-        registry_view: RegistryWatch,
+        (registry, registry_view): (Addr<Registry>, RegistryWatch),
+        store: Arc<Store>,
     ) -> Self {
         let (shards, directories) = (shards.into(), directories.into());
-        Self { shards, directories, registry, registry_view }
+        Self { shards, directories, registry, registry_view, store, found: Arc::default() }
     }
 
     /// Carries a command out. The answer comes when everything it rests on is durable.
@@ -70,8 +84,13 @@ impl House {
             .await?
     }
 
-    /// A user's state as it is on disk; the empty one where nothing is known of it.
+    /// A user's state as it is on disk; the empty one where nothing is known of it. Its shard is
+    /// asked only for what it does not keep.
     pub async fn read(&self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
+        let address = self.shards.get(self.shard_number(user));
+        if let Some(state) = address.and_then(|shard| shard.known.get(user)) {
+            return Ok(state);
+        }
         call(self.shard(user)?, |reply| shard::Read { user, reply }).await?
     }
 
@@ -94,13 +113,20 @@ impl House {
             .await?
     }
 
-    /// Who claims an identity.
+    /// Who claims an identity. It is read past the directory, whose turns are for those that decide.
     pub async fn find(
         &self,
         index: BlindIndex,
         company: CompanyId,
     ) -> Result<Vec<Claimant>, Unavailable> {
-        call(self.directory(index)?, |reply| directory::Find { index, company, reply }).await?
+        self.found.fetch_add(1, Ordering::Relaxed);
+        let entered = self.store.entered(index).map_err(|error| directory::unreadable(&error))?;
+        let mut claimants = Vec::with_capacity(entered.len());
+        for user in entered {
+            let state = self.read(user).await?;
+            claimants.extend(Claimant::of(user, &state, index, company));
+        }
+        Ok(claimants)
     }
 
     /// Holds an identity until the answer is dropped, waiting for whoever holds it now.
@@ -146,7 +172,7 @@ impl House {
     /// Waits until every actor has put into the store what the log delivered before.
     pub async fn settle(&self) -> Result<(), Unavailable> {
         for shard in self.shards.iter() {
-            call(shard, shard::Barrier).await?;
+            call(&shard.mailbox, shard::Barrier).await?;
         }
         call(&self.registry, registry::Barrier).await
     }
@@ -155,7 +181,7 @@ impl House {
     pub async fn observe_shards(&self) -> Result<ShardView, Unavailable> {
         let mut sum = ShardView::default();
         for shard in self.shards.iter() {
-            let view = call(shard, shard::Observe).await?;
+            let view = call(&shard.mailbox, shard::Observe).await?;
             sum.in_flight += view.in_flight;
             sum.applied += view.applied;
             sum.rejected += view.rejected;
@@ -163,6 +189,11 @@ impl House {
             sum.lost += view.lost;
         }
         Ok(sum)
+    }
+
+    /// How often it was asked who claims an identity.
+    pub fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
     }
 
     /// What the registry shows of itself.
@@ -177,7 +208,6 @@ impl House {
             let view = call(slice, directory::Observe).await?;
             sum.held += view.held;
             sum.waiting += view.waiting;
-            sum.found += view.found;
             sum.refused += view.refused;
         }
         Ok(sum)
@@ -196,7 +226,7 @@ impl House {
         }
         for (number, users) in of_shards {
             if let Some(shard) = self.shards.get(number) {
-                shard.do_send(Absorb { users, absorbed: Arc::clone(absorbed) });
+                shard.mailbox.do_send(Absorb { users, absorbed: Arc::clone(absorbed) });
             }
         }
         if !sorted.registry.is_empty() {
@@ -212,7 +242,8 @@ impl House {
 
     /// The shard of a user: by the random end of its id, so that users made together spread.
     fn shard(&self, user: UserId) -> Result<&Addr<Shard>, Unavailable> {
-        self.shards.get(self.shard_number(user)).ok_or(Unavailable::NotReady)
+        let address = self.shards.get(self.shard_number(user)).ok_or(Unavailable::NotReady)?;
+        Ok(&address.mailbox)
     }
 
     fn directory(&self, index: BlindIndex) -> Result<&Addr<Directory>, Unavailable> {

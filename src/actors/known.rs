@@ -1,12 +1,13 @@
 //! States that a shard has read lately, as they are on disk.
 //!
 //! A call reads its user, and often a command for the same user follows at once: without this, each
-//! would decode the row anew. Only the shard writes its users, so what it keeps here is what the
-//! store holds; a user with something on its way has a lane and is not looked up here.
+//! would decode the row anew. Only the shard writes its users and only the shard puts them here, after
+//! the store and before anybody is answered. So whoever finds a user here has what the shard itself
+//! would say, and need not ask it: most reads never stand in its line.
 
 use std::sync::Arc;
 
-use quick_cache::unsync::Cache;
+use quick_cache::sync::Cache;
 
 use crate::events::ids::UserId;
 use crate::events::state::UserState;
@@ -16,34 +17,31 @@ use crate::state::store::Store;
 use super::failure::Unavailable;
 use super::shard::unreadable;
 
-/// The states of a bounded number of users.
-pub(super) struct Known {
+/// The states of a bounded number of users. One shard keeps them, everybody reads them.
+pub struct Known {
     states: Cache<UserId, Arc<UserState>>,
 }
 
 impl Known {
     /// Keeps at most `users_max`.
-    pub(super) fn new(users_max: usize) -> Self {
+    pub fn new(users_max: usize) -> Self {
         Self { states: Cache::new(users_max) }
     }
 
+    /// A user's state, where it is kept.
+    pub(super) fn get(&self, user: UserId) -> Option<Arc<UserState>> {
+        self.states.get(&user)
+    }
+
     /// A user's state, from memory or from the store; the empty one where nothing is known of it.
-    pub(super) fn load(
-        &mut self,
-        store: &Store,
-        user: UserId,
-    ) -> Result<Arc<UserState>, Unavailable> {
+    pub(super) fn load(&self, store: &Store, user: UserId) -> Result<Arc<UserState>, Unavailable> {
         self.read(store, user).map_err(|error| unreadable(user, &error))
     }
 
     /// The same, for whoever cannot do without.
-    pub(super) fn read(
-        &mut self,
-        store: &Store,
-        user: UserId,
-    ) -> Result<Arc<UserState>, StateError> {
-        if let Some(state) = self.states.get(&user) {
-            return Ok(Arc::clone(state));
+    pub(super) fn read(&self, store: &Store, user: UserId) -> Result<Arc<UserState>, StateError> {
+        if let Some(state) = self.get(user) {
+            return Ok(state);
         }
         match store.user(user)? {
             Some(state) => {
@@ -57,13 +55,14 @@ impl Known {
     }
 
     /// The store holds this state of a user now.
-    pub(super) fn keep(&mut self, user: UserId, state: &Arc<UserState>) {
+    pub(super) fn keep(&self, user: UserId, state: &Arc<UserState>) {
         self.states.insert(user, Arc::clone(state));
     }
 
-    /// What the store holds of a user is not known any more.
-    pub(super) fn forget(&mut self, user: UserId) {
-        self.states.remove(&user);
+    /// What the store holds is not known any more. The shard keeps nothing from then on, and whoever
+    /// asks it hears so.
+    pub(super) fn forget(&self) {
+        self.states.clear();
     }
 }
 
@@ -85,18 +84,20 @@ mod tests {
     #[test]
     fn what_is_kept_is_given_out_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, mut known) = (store(folder.path()), Known::new(8));
+        let (store, known) = (store(folder.path()), Known::new(8));
         let kept = Arc::new(UserState { credential_floor: None, ..UserState::default() });
         known.keep(user(1), &kept);
         assert!(Arc::ptr_eq(&known.load(&store, user(1)).unwrap(), &kept));
-        known.forget(user(1));
+        assert!(Arc::ptr_eq(&known.get(user(1)).unwrap(), &kept));
+        known.forget();
+        assert!(known.get(user(1)).is_none());
         assert!(!Arc::ptr_eq(&known.load(&store, user(1)).unwrap(), &kept));
     }
 
     #[test]
     fn users_that_do_not_exist_are_not_kept_and_there_are_never_more_than_the_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, mut known) = (store(folder.path()), Known::new(8));
+        let (store, known) = (store(folder.path()), Known::new(8));
         for number in 0..100 {
             assert!(known.load(&store, user(number)).unwrap().is_empty());
         }

@@ -19,7 +19,7 @@ pub mod holds;
 pub mod house;
 pub mod inbox;
 pub mod journal;
-mod known;
+pub mod known;
 pub mod lane;
 pub mod lanes;
 pub mod parked;

@@ -115,7 +115,7 @@ pub struct ShardEngine {
     pub(super) reader: LogReader,
     journal: Journal,
     lanes: Lanes<UserId, Arc<UserState>, Answer, Failure>,
-    known: Known,
+    known: Arc<Known>,
     waiting_per_user_max: usize,
     notify: Notify,
     on_fatal: OnFatal,
@@ -134,8 +134,8 @@ pub struct ShardParts {
     pub journal: Journal,
     /// Most commands in line for one user.
     pub waiting_per_user_max: usize,
-    /// Users whose states are kept in memory.
-    pub known_users_max: usize,
+    /// The states that are kept in memory. Nobody else puts any there.
+    pub known: Arc<Known>,
     /// Called when the state cannot follow the log.
     pub on_fatal: OnFatal,
 }
@@ -149,7 +149,7 @@ impl ShardEngine {
             reader,
             journal,
             lanes: Lanes::default(),
-            known: Known::new(parts.known_users_max),
+            known: parts.known,
             waiting_per_user_max,
             notify,
             on_fatal: parts.on_fatal,
@@ -253,7 +253,7 @@ impl ShardEngine {
             // and until then nothing may be decided on a state without the event: the reservation
             // that ends with this answer would let a rival in.
             self.behind = true;
-            self.known.forget(user);
+            self.known.forget();
             self.journal.log().shut();
             (self.on_fatal)(&error);
             send(confirmed.reply, Err(Unavailable::NotReady.into()));
@@ -275,7 +275,7 @@ impl ShardEngine {
             if let Err(error) = self.absorb_user(user, &facts) {
                 // As with an own event that the state cannot take: only a restart brings it there.
                 self.behind = true;
-                self.known.forget(user);
+                self.known.forget();
                 self.journal.log().shut();
                 (self.on_fatal)(&error);
                 return self.lanes.give_up(|| Unavailable::NotReady.into());

@@ -13,8 +13,9 @@ use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
 use crate::actors::directory::Directory;
-use crate::actors::house::House;
+use crate::actors::house::{House, ShardAddress};
 use crate::actors::journal::Journal;
+use crate::actors::known::Known;
 use crate::actors::registry::{Registry, RegistryParts, RegistryView};
 use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
@@ -61,16 +62,18 @@ pub(super) fn start_actors(
     let shards = usize::from(deployment.description().deployment.shards.get());
     let mut shard_addresses = Vec::with_capacity(shards);
     for home in homes.by_ref().take(shards) {
+        let known = Arc::new(Known::new(config.actors.cached_users.div_ceil(shards)));
         let parts = ShardParts {
             store: Arc::clone(&recovered.store),
             reader: recovered.log.reader(),
             journal: journal.clone(),
             waiting_per_user_max: config.actors.pending_per_user,
-            known_users_max: config.actors.cached_users.div_ceil(shards),
+            known: Arc::clone(&known),
             on_fatal: Arc::clone(on_fatal),
         };
         let shard = Shard::new(parts, config.actors.shard_mailbox);
-        shard_addresses.push(Shard::start_in_arbiter(&home, |_| shard));
+        let mailbox = Shard::start_in_arbiter(&home, |_| shard);
+        shard_addresses.push(ShardAddress { mailbox, known });
     }
     let mut directories = Vec::with_capacity(cores);
     for home in homes.by_ref().take(cores) {
@@ -94,7 +97,8 @@ pub(super) fn start_actors(
         Some(home) => Registry::start_in_arbiter(&home, |_| registry),
         None => registry.start(),
     };
-    (House::new(shard_addresses, directories, registry, view), arbiters)
+    let store = Arc::clone(&recovered.store);
+    (House::new(shard_addresses, directories, (registry, view), store), arbiters)
 }
 
 pub(super) fn make_accounts(

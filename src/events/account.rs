@@ -300,6 +300,18 @@ pub struct Claimant {
 }
 
 impl Claimant {
+    /// What a user is to a company as the claimant of an identity, if it is one.
+    pub fn of(
+        user: UserId,
+        state: &UserState,
+        index: BlindIndex,
+        company: CompanyId,
+    ) -> Option<Self> {
+        let claims = state.claims.get(&index).filter(|_| state.is_live())?;
+        let (verified, bond) = (claims.is_verified(), Bond::of(company, state));
+        Some(Self { user, verified, bond, since: claims.since()? })
+    }
+
     /// Whether it is the asking company's customer.
     pub fn is_member(&self) -> bool {
         self.bond != Bond::Stranger

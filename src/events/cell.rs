@@ -1,10 +1,13 @@
 //! A register: a part of a state that is written as a whole and keeps the greatest stamp.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::Digest;
 use super::record::Fact;
 use super::stamp::Stamp;
+use super::vec_map::VecMap;
 
 /// What decides between two writes of one register: the stamp, and between equal stamps (two
 /// upgrades of one credential made in two regions) the digest of the body.
@@ -77,18 +80,47 @@ impl<T> Cell<T> {
 
     /// The same for a register that is one of a map's.
     pub fn offer_in<K: Ord>(
-        map: &mut std::collections::BTreeMap<K, Self>,
+        map: &mut impl Registers<K, Self>,
         key: K,
         mark: Mark,
         value: T,
     ) -> Effect {
-        match map.get(&key) {
+        match map.standing(&key) {
             Some(standing) if standing.mark == mark => Effect::Known,
             Some(standing) if standing.mark > mark => Effect::Lost,
             _ => {
-                map.insert(key, Self { mark, value });
+                map.put(key, Self { mark, value });
                 Effect::Prevailed
             }
         }
+    }
+}
+
+/// A map of registers.
+pub trait Registers<K, V> {
+    /// What stands in a register.
+    fn standing(&self, key: &K) -> Option<&V>;
+
+    /// Writes a register.
+    fn put(&mut self, key: K, value: V);
+}
+
+impl<K: Ord, V> Registers<K, V> for BTreeMap<K, V> {
+    fn standing(&self, key: &K) -> Option<&V> {
+        self.get(key)
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
+}
+
+impl<K: Ord, V> Registers<K, V> for VecMap<K, V> {
+    fn standing(&self, key: &K) -> Option<&V> {
+        self.get(key)
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.insert(key, value);
     }
 }

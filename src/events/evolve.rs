@@ -117,7 +117,7 @@ fn raise_floor(state: &mut UserState, floor: Option<Stamp>) -> Effect {
 }
 
 fn claim(state: &mut UserState, mark: Mark, claimed: &IdentityClaimed) -> Effect {
-    let claims = state.claims.entry(claimed.index).or_default();
+    let claims = state.claims.or_default(claimed.index);
     if claims.released.is_some_and(|released| released > mark) {
         return Effect::Lost;
     }
@@ -130,7 +130,7 @@ fn claim(state: &mut UserState, mark: Mark, claimed: &IdentityClaimed) -> Effect
 }
 
 fn release(state: &mut UserState, mark: Mark, index: BlindIndex) -> Effect {
-    let claims: &mut Claims = state.claims.entry(index).or_default();
+    let claims: &mut Claims = state.claims.or_default(index);
     match claims.released {
         Some(standing) if standing == mark => return Effect::Known,
         Some(standing) if standing > mark => return Effect::Lost,

@@ -31,5 +31,6 @@ pub mod run;
 pub mod stamp;
 pub mod state;
 pub mod state_hash;
+pub mod vec_map;
 pub mod verdict;
 pub mod wire;

@@ -12,6 +12,7 @@ use super::cell::{Cell, Mark};
 use super::event::{Sealed, UserRegistered};
 use super::ids::{BlindIndex, CompanyId, FieldName, HashProfileId, Slot, UserId, UserKeyId};
 use super::stamp::{EventRef, Origin, Revision, Stamp};
+use super::vec_map::VecMap;
 
 /// One user, as the set of its events says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,18 +26,18 @@ pub struct UserState {
     /// The central credential.
     pub secret: Option<Cell<Credential>>,
     /// A credential a (company, country).
-    pub legacy: BTreeMap<Slot, Cell<Credential>>,
+    pub legacy: VecMap<Slot, Cell<Credential>>,
     /// What was said of each identity.
-    pub claims: BTreeMap<BlindIndex, Claims>,
+    pub claims: VecMap<BlindIndex, Claims>,
     /// Profile fields; a removed one is there without a value.
-    pub profile: BTreeMap<FieldName, Cell<Option<Sealed>>>,
+    pub profile: VecMap<FieldName, Cell<Option<Sealed>>>,
     /// Companies it is or was a customer of.
-    pub memberships: BTreeMap<CompanyId, Cell<bool>>,
+    pub memberships: VecMap<CompanyId, Cell<bool>>,
     /// Its keys. The wrapped keys are in the log alone: this state is kept in files whose dead
     /// bytes stay readable.
-    pub keys: BTreeMap<UserKeyId, Mark>,
+    pub keys: VecMap<UserKeyId, Mark>,
     /// What is between it and other users.
-    pub links: BTreeMap<UserId, Cell<Link>>,
+    pub links: VecMap<UserId, Cell<Link>>,
     /// The greatest revision of any event of it, also of those that lost: what a reader has seen
     /// never goes back.
     pub greatest: Revision,
@@ -83,7 +84,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Claims {
     /// The claims above the last release.
-    pub live: BTreeMap<Mark, Claim>,
+    pub live: VecMap<Mark, Claim>,
     /// The greatest release.
     pub released: Option<Mark>,
 }

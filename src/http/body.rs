@@ -72,17 +72,27 @@ pub async fn bytes(
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > max)) {
         return Err(ApiError::BodyTooLarge { max });
     }
-    read(payload, limits).await
+    // As much room as is declared, so that nothing is copied and no more is wiped than came; but not
+    // whatever somebody declares who may send nothing.
+    let declared = length.and_then(|length| usize::try_from(length).ok());
+    read(payload, limits, declared.unwrap_or(ROOM).min(ROOM_MAX)).await
 }
 
+/// Room for a body of unknown length, in bytes.
+const ROOM: usize = 1024;
+
+/// Most room that is set aside for a body before it comes, in bytes.
+const ROOM_MAX: usize = 16 * 1024;
+
 /// Reads a body within its limits.
-pub async fn read(
+async fn read(
     mut payload: web::Payload,
     limits: BodyLimits,
+    room: usize,
 ) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let max = limits.max;
     let started = Instant::now();
-    let mut body = Zeroizing::new(Vec::with_capacity(1024));
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
     loop {
         let deadline = started + limits.patience(body.len());
         let next = timeout_at(deadline, payload.next()).await;

@@ -108,8 +108,11 @@ pub async fn frame<B: MessageBody + 'static>(
         limits::tell(&request, route.pattern(), response.headers_mut());
         route.count(counted(&method), status, seconds);
         let (route, status) = (route.pattern(), status.as_u16());
-        is_about_named(&span, response.request(), route);
-        span.in_scope(|| tracing::debug!(%method, route, status, seconds, "answered"));
+        // The last line of the call: whom it is about is written down for nobody else.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            is_about_named(&span, response.request(), route);
+            span.in_scope(|| tracing::debug!(%method, route, status, seconds, "answered"));
+        }
     }
     Ok(response)
 }

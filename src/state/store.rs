@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::events::account::{Bond, Claimant};
+use crate::events::account::Claimant;
 use crate::events::cell::{Effect, Mark};
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
@@ -221,6 +221,12 @@ impl Store {
         Ok(())
     }
 
+    /// Everyone with an entry for an identity. Whether they claim it, their states say.
+    pub fn entered(&self, index: BlindIndex) -> Result<Vec<UserId>, StateError> {
+        let entries = self.kv.scan(Tree::Claims, &index.to_key());
+        entries.map(|entry| layout::claimant(&entry?.0)).collect()
+    }
+
     /// Everyone who claims an identity, as a company's call sees them. Each entry is checked
     /// against its row.
     pub fn claimants(
@@ -229,14 +235,9 @@ impl Store {
         company: CompanyId,
     ) -> Result<Vec<Claimant>, StateError> {
         let mut claimants = Vec::new();
-        for entry in self.kv.scan(Tree::Claims, &index.to_key()) {
-            let (key, _) = entry?;
-            let user = layout::claimant(&key)?;
-            let Some(state) = self.user(user)?.filter(UserState::is_live) else { continue };
-            let Some(claims) = state.claims.get(&index) else { continue };
-            let Some(since) = claims.since() else { continue };
-            let (verified, bond) = (claims.is_verified(), Bond::of(company, &state));
-            claimants.push(Claimant { user, verified, bond, since });
+        for user in self.entered(index)? {
+            let state = self.user(user)?.unwrap_or_default();
+            claimants.extend(Claimant::of(user, &state, index, company));
         }
         Ok(claimants)
     }

@@ -13,6 +13,7 @@ use jcas::actors::checkpointer::Checkpoints;
 use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::journal::{Journal, Outcome};
+use jcas::actors::known::Known;
 use jcas::actors::recovery::Recovered;
 use jcas::actors::registry::{self, RegistryEngine, RegistryFailure, RegistryParts, RegistryView};
 use jcas::actors::shard::{self, Answer, Notify, OnFatal, ShardEngine, ShardParts};
@@ -185,7 +186,7 @@ impl Life {
                 reader: recovered.log.reader(),
                 journal: journal.clone(),
                 waiting_per_user_max: WAITING_PER_USER_MAX,
-                known_users_max: KNOWN_USERS_MAX,
+                known: Arc::new(Known::new(KNOWN_USERS_MAX)),
                 on_fatal: Arc::clone(&on_fatal),
             };
             ShardEngine::new(parts, mailbox.notify())

@@ -97,7 +97,7 @@ fn a_released_identity_can_be_claimed_again_and_is_no_longer_verified() {
         .and(released("+234"))
         .when(claiming("+234", false))
         .and_recorded();
-    let claims = &again.state.claims[&index("+234")];
+    let claims = again.state.claims.get(&index("+234")).unwrap();
     assert!(claims.is_live() && !claims.is_verified());
 }
 

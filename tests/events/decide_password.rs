@@ -225,7 +225,7 @@ fn a_hash_keeps_its_profile() {
     let profile = Some(HashProfileId([3; 16]));
     let added = AddLegacyHash { profile, ..legacy("shop/NG", "old", None) };
     let recorded = given([registered("shop")]).when(Command::AddLegacyHash(added)).and_recorded();
-    assert_eq!(recorded.state.legacy[&slot("shop/NG")].value.profile, profile);
+    assert_eq!(recorded.state.legacy.get(&slot("shop/NG")).unwrap().value.profile, profile);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_change_is_not_made_later_than_it_is_received_and_not_without_time() {
     let future = adding("shop/NG", "old", Some(NOW_MS + 60_000));
     known.clone().when(future).then(Outcome::Applied, [as_of(NOW_MS, event())]);
     let ages_ago = known.when(adding("shop/NG", "old", Some(0))).and_recorded();
-    assert!(ages_ago.state.legacy[&slot("shop/NG")].mark.stamp.effective.is_change());
+    assert!(ages_ago.state.legacy.get(&slot("shop/NG")).unwrap().mark.stamp.effective.is_change());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_change_replaces_what_was_made_earlier_or_at_the_same_time() {
         decided.then(Outcome::Applied, other);
     }
     let again = change.when(adding("shop/NG", "other", Some(700))).and_recorded();
-    assert_eq!(again.state.legacy[&slot("shop/NG")].value.hash, sealed("other"));
+    assert_eq!(again.state.legacy.get(&slot("shop/NG")).unwrap().value.hash, sealed("other"));
 }
 
 #[test]

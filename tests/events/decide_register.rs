@@ -76,7 +76,7 @@ fn a_registration_is_taken_whatever_the_policies_but_verified_only_if_they_say_s
         let asks = given_nothing().by_company("shop", policies(reach, verifies));
         let decided = asks.when(registering(vec![new_claim("ada@x.ng", true)]));
         let recorded = decided.and_recorded();
-        let claims = &recorded.state.claims[&index("ada@x.ng")];
+        let claims = recorded.state.claims.get(&index("ada@x.ng")).unwrap();
         assert_eq!(claims.is_verified(), verifies, "{reach:?}");
     }
 }
