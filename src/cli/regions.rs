@@ -27,12 +27,16 @@ state and what waits there.
 Examples:
   jcas regions
   jcas regions --json | jq .replication.peers
+  jcas regions --compare                       and again some seconds later
   jcas regions show"
 )]
 pub struct RegionsArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Compute the hash of the whole state now and tell it to the peers, to be compared.
+    #[arg(long)]
+    compare: bool,
     #[command(subcommand)]
     command: Option<RegionsCommand>,
 }
@@ -123,7 +127,7 @@ impl SigningArgs {
 /// `jcas regions ..`
 pub fn run(config: &Config, args: RegionsArgs) -> anyhow::Result<()> {
     let Some(command) = args.command else {
-        return super::replication::status(config, args.json);
+        return super::replication::status(config, args.json, args.compare);
     };
     let mut deployment = deployment::open(&app::data_folder(config))?;
     match command {

@@ -162,8 +162,13 @@ fn replicating(report: Report) -> Option<(Replication, u64)> {
 }
 
 /// `jcas regions`
-pub(super) fn status(config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let (answer, report) = report(&Operator::of(config)?)?;
+pub(super) fn status(config: &Config, as_json: bool, compare: bool) -> anyhow::Result<()> {
+    let operator = Operator::of(config)?;
+    if compare {
+        let _hash = operator.call("GET", "state", None)?;
+        out::note("the state's hash goes to the peers; what they say is seen some seconds later");
+    }
+    let (answer, report) = report(&operator)?;
     if as_json {
         return out::line(&serde_json::to_string_pretty(&answer)?);
     }

@@ -4,7 +4,7 @@ use jcas::events::command::Outcome;
 use jcas::events::decide_registry::{RegistryCommand, RegistryRejection, decide_registry};
 use jcas::events::event::{
     ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, Cause, CompanyRegistered, Draft, Event,
-    HashProfileDeclared, OriginOpened, PolicySet,
+    HashProfileDeclared, OriginDistrusted, OriginOpened, PolicySet,
 };
 use jcas::events::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, Digest, HashProfileId, Slot};
 use jcas::events::policy::{Policies, Scope, Scopes, Signing};
@@ -183,4 +183,20 @@ fn branch_keys_and_lives_are_recorded_as_they_are() {
     let opened = OriginOpened { previous: None, verifying_key: [1; 32] };
     let command = RegistryCommand::OpenOrigin(opened.clone());
     then(&when(&given(vec![]), command), Subject::Deployment, Event::OriginOpened(opened));
+}
+
+#[test]
+fn a_life_is_cut_off_once_and_from_elsewhere_again() {
+    let origin = "eu/n1#1.00000007".parse().unwrap();
+    let cut = |from_sequence| OriginDistrusted {
+        origin,
+        from_sequence,
+        and_later_lives: false,
+        signature: vec![7; 64].into(),
+    };
+    let command = |from| RegistryCommand::Distrust(cut(from));
+    then(&when(&given(vec![]), command(5)), Subject::Deployment, Event::OriginDistrusted(cut(5)));
+    let known = || given(vec![(Subject::Deployment, Event::OriginDistrusted(cut(5)))]);
+    then_unchanged(&when(&known(), command(5)));
+    then(&when(&known(), command(3)), Subject::Deployment, Event::OriginDistrusted(cut(3)));
 }

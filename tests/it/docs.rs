@@ -104,10 +104,11 @@ fn figures() -> String {
     shop.authority = Some(certificates.authority());
     shop.register(json!({ "country": "NG", "email": "a@example.com", "password": "one two" }));
     shop.login("NG", "a@example.com", "one two").done(200);
-    crate::node::wait_for("the gauges", || {
+    let page = crate::node::wait_for("the gauges", || {
         let page = shop.call("GET", "/metrics", json!(null)).text;
         page.contains("jcas_registry_lives").then_some(page)
-    })
+    });
+    page + &crate::operating::figures()
 }
 
 /// The names that a page of figures declares.

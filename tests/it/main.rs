@@ -39,6 +39,7 @@ mod limits;
 mod link;
 mod loglines;
 mod openapi;
+mod operating;
 mod operators;
 mod overload;
 mod quantum;

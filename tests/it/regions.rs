@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use crate::node::{Answer, Company, send, wait_for};
 
 /// A node that runs on a thread of this process.
-struct Region {
-    data: PathBuf,
+pub struct Region {
+    pub data: PathBuf,
     company_url: String,
-    operator_url: String,
+    pub operator_url: String,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,7 +56,11 @@ impl Region {
                 let node = Inside::start_wired(&config, listeners, peers, Box::new(connect));
                 let node = node.await.unwrap();
                 ready.send((node.company_address, node.operator_address)).unwrap();
-                let _stop = stopped.await;
+                let mut fatal = node.fatal.clone();
+                tokio::select! {
+                    _ = stopped => {}
+                    _ = fatal.changed() => {}
+                }
                 node.stop().await.unwrap();
             });
         });
@@ -70,14 +74,20 @@ impl Region {
         }
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
     }
 
-    fn operate(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    /// Waits until the node has stopped by itself.
+    pub fn ended(&mut self) {
+        wait_for("the node to end", || self.thread.as_ref().unwrap().is_finished().then_some(()));
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    pub fn operate(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let token = std::fs::read_to_string(self.data.join("operator-token")).unwrap();
         let bearer = format!("Bearer {}", token.trim());
         let body = body.map(Value::to_string);
@@ -85,7 +95,7 @@ impl Region {
         send(method, &url, &[("Authorization", &bearer)], body.as_deref())
     }
 
-    fn company(&self, id: &str) -> Company {
+    pub fn company(&self, id: &str) -> Company {
         let body = json!({ "countries": ["NG"], "signing": "optional" });
         self.operate("PUT", &format!("/operator/companies/{id}"), Some(&body)).done(200);
         let scopes = json!({ "scopes": ["login", "read", "write", "sync", "link", "erase"] });
@@ -94,11 +104,11 @@ impl Region {
         Company { url: self.company_url.clone(), key, id: id.to_owned(), authority: None }
     }
 
-    fn at(&self, company: &Company) -> Company {
+    pub fn at(&self, company: &Company) -> Company {
         Company { url: self.company_url.clone(), ..company.clone() }
     }
 
-    fn state_hash(&self) -> Value {
+    pub fn state_hash(&self) -> Value {
         self.operate("GET", "/operator/state", None).done(200).body["state_hash"].clone()
     }
 }
@@ -110,14 +120,14 @@ impl Drop for Region {
 }
 
 /// Nodes of one deployment, none of them started.
-struct Places {
+pub struct Places {
     folders: TempDir,
-    hub: MemoryHub,
-    names: Vec<NodeName>,
+    pub hub: MemoryHub,
+    pub names: Vec<NodeName>,
 }
 
 impl Places {
-    fn new(names: &[&str]) -> Self {
+    pub fn new(names: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
         let names: Vec<NodeName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let first = config(&folders.path().join("0"), names[0]);
@@ -131,7 +141,7 @@ impl Places {
         Self { folders, hub: MemoryHub::default(), names }
     }
 
-    fn start(&self, number: usize) -> Region {
+    pub fn start(&self, number: usize) -> Region {
         let own = self.names[number];
         let data = self.folders.path().join(number.to_string());
         let peers: Vec<_> = self.names.iter().copied().filter(|name| *name != own).collect();
@@ -139,22 +149,22 @@ impl Places {
     }
 
     /// Cuts two nodes off from each other.
-    fn cut(&self, one: usize, other: usize) {
+    pub fn cut(&self, one: usize, other: usize) {
         self.hub.cut(self.names[one], self.names[other]);
     }
 
-    fn heal(&self, one: usize, other: usize) {
+    pub fn heal(&self, one: usize, other: usize) {
         self.hub.heal(self.names[one], self.names[other]);
     }
 }
 
-fn converge(regions: [&Region; 2]) {
+pub fn converge(regions: [&Region; 2]) {
     wait_for("both regions to have the same state", || {
         (regions[0].state_hash() == regions[1].state_hash()).then_some(())
     });
 }
 
-fn person(number: usize) -> Value {
+pub fn person(number: usize) -> Value {
     let email = format!("p{number}@example.com");
     json!({ "country": "NG", "email": email, "password": "one two three" })
 }
