@@ -45,7 +45,7 @@ pub(crate) struct Wish {
 /// What a command is drawn from.
 pub(crate) struct Ground<'a> {
     /// Everybody registered so far, anywhere.
-    pub(crate) users: &'a mut Vec<UserId>,
+    pub(crate) users: &'a [UserId],
     /// Names the command.
     pub(crate) number: u64,
     /// What time it is at the node.
@@ -207,7 +207,6 @@ pub(crate) fn draw(
         }
         tail[9] = u8::try_from(random.below(256)).unwrap();
         let user = UserId::new(ground.now_ms, tail);
-        ground.users.push(user);
         return Wish { user, command: Command::Register(register), caller };
     }
     let user = ground.users[random.below(ground.users.len())];

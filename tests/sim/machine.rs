@@ -136,17 +136,12 @@ impl Machine {
         Copy { files, vector: self.known.clone(), cursor: self.cursor }
     }
 
-    /// Puts a copy of a log in the place of the log. `with_state`: what is there of the state stays
-    /// as it is, though it knows more than the log.
-    pub(crate) fn put_back(&mut self, copy: &Copy, with_state: bool) -> Checked {
-        let mut folders = vec![log_folder()];
-        if !with_state {
-            folders.push(state_folder());
-            self.trees.lose();
-        }
-        for folder in folders {
-            self.remove_all(&folder).map_err(text)?;
-        }
+    /// Puts a copy of a log in the place of the log. The state goes with the log it was folded
+    /// from.
+    pub(crate) fn put_back(&mut self, copy: &Copy) -> Checked {
+        self.remove_all(&log_folder()).map_err(text)?;
+        self.remove_all(&state_folder()).map_err(text)?;
+        self.trees.lose();
         for (path, content) in &copy.files {
             self.disk.overwrite(path, content);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jcas::clock::Clock as _;
 use jcas::events::codec;
-use jcas::events::command::Outcome;
+use jcas::events::command::{Command, Outcome};
 use jcas::events::message::{Message, Why};
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -85,7 +85,7 @@ impl World {
         }
         let number = self.number();
         let now_ms = self.machines[at].clock.unix_ms();
-        let ground = Ground { users: &mut self.users, number, now_ms };
+        let ground = Ground { users: &self.users, number, now_ms };
         let view = std::sync::Arc::clone(&life.view.borrow());
         let policies = |company| {
             let known = view.state.companies.get(&company);
@@ -261,7 +261,6 @@ impl World {
             return Ok(());
         }
         self.end(at, End::Killed)?;
-        let with_state = self.random.chance(40);
         let Some(copy) = self.machines[at].copy.take() else { return Ok(()) };
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != at);
         let others = others.map(|(_, machine)| &machine.known);
@@ -269,7 +268,7 @@ impl World {
         self.points.hit(Point::Restored);
         self.points.hits(Point::Destroyed, destroyed);
         self.note(format!("{at} is put back, {destroyed} events are gone"));
-        self.machines[at].put_back(&copy, with_state)
+        self.machines[at].put_back(&copy)
     }
 
     /// Takes whatever answers are there, and goes on with what waited for an identity.
@@ -335,6 +334,11 @@ impl World {
         let Some(entry) = self.ledger.entries.get_mut(&number) else { return Ok(true) };
         entry.answered = Some(answered);
         let durable = !entry.events.is_empty();
+        if let (Answered::Done(_), Some(wish)) = (answered, &entry.wish)
+            && matches!(wish.command, Command::Register(_))
+        {
+            self.users.push(wish.user);
+        }
         match answered {
             Answered::Done(Outcome::Applied) => {
                 ensure!(durable, "command {number} was answered before it was durable");
@@ -348,7 +352,7 @@ impl World {
     }
 }
 
-fn name(command: &jcas::events::command::Command) -> String {
+fn name(command: &Command) -> String {
     let text = format!("{command:?}");
     text.split(['(', '{']).next().unwrap_or_default().to_owned()
 }

@@ -60,7 +60,7 @@ pub(crate) fn check(world: &mut World) -> Checked {
     }
     let folded = state::fold_in_any_order(&union, &mut world.random);
     let lives = world.machines.iter().filter_map(|machine| machine.life.as_ref()).collect();
-    let (ledger, users) = (&world.ledger, world.users.clone());
+    let (ledger, users) = (&world.ledger, folded.users.keys().copied().collect());
     let end = End { lives, logs, union, folded, ledger, users };
     answered::check(&end)?;
     numbers::check(&end)?;
