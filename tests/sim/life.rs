@@ -155,8 +155,6 @@ pub(crate) struct Life {
     pub(crate) replica: Option<ReplicaEngine>,
     pub(crate) confirms: Vec<(Ticket, Confirm)>,
     pub(crate) state_hash: watch::Sender<Option<(Vector, Digest)>>,
-    /// Up to where the log was looked through by the observer.
-    pub(crate) observed: LogPosition,
     /// What came over the link: runs, other things that are none of ours, and how many forgeries.
     pub(crate) came: Came,
     shards: Vec<ShardEngine>,
@@ -252,7 +250,6 @@ impl Life {
             replica: None,
             confirms: Vec::new(),
             state_hash: watch::Sender::new(None),
-            observed: LogPosition::START,
             came: Came::default(),
             shards,
             registry,

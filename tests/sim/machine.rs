@@ -42,6 +42,8 @@ pub(crate) struct Machine {
     /// What its log is known to hold durably.
     pub(crate) known: Vector,
     pub(crate) readings: Readings,
+    /// Up to where its log was looked through.
+    pub(crate) observed: LogPosition,
     /// The publisher's cursor as it is kept.
     pub(crate) cursor: LogPosition,
     pub(crate) copy: Option<Copy>,
@@ -79,6 +81,7 @@ impl Machine {
             life: None,
             known: Vector::new(),
             readings: Readings::default(),
+            observed: LogPosition::START,
             cursor: LogPosition::START,
             copy: None,
             ticked: std::time::Duration::ZERO,
@@ -136,17 +139,19 @@ impl Machine {
         Copy { files, vector: self.known.clone(), cursor: self.cursor }
     }
 
-    /// Puts a copy of a log in the place of the log. The state goes with the log it was folded
-    /// from.
-    pub(crate) fn put_back(&mut self, copy: &Copy) -> Checked {
+    /// Puts a copy of a log in the place of the log. `with_state`: what is there of the state stays
+    /// as it is, though it knows more than the log.
+    pub(crate) fn put_back(&mut self, copy: &Copy, with_state: bool) -> Checked {
         self.remove_all(&log_folder()).map_err(text)?;
-        self.remove_all(&state_folder()).map_err(text)?;
-        self.trees.lose();
+        if !with_state {
+            self.remove_all(&state_folder()).map_err(text)?;
+            self.trees.lose();
+        }
         for (path, content) in &copy.files {
             self.disk.overwrite(path, content);
         }
         (self.known, self.cursor) = (copy.vector.clone(), copy.cursor);
-        self.readings = Readings::default();
+        (self.readings, self.observed) = (Readings::default(), LogPosition::START);
         Ok(())
     }
 

@@ -261,6 +261,7 @@ impl World {
             return Ok(());
         }
         self.end(at, End::Killed)?;
+        let with_state = self.random.chance(40);
         let Some(copy) = self.machines[at].copy.take() else { return Ok(()) };
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != at);
         let others = others.map(|(_, machine)| &machine.known);
@@ -268,7 +269,7 @@ impl World {
         self.points.hit(Point::Restored);
         self.points.hits(Point::Destroyed, destroyed);
         self.note(format!("{at} is put back, {destroyed} events are gone"));
-        self.machines[at].put_back(&copy)
+        self.machines[at].put_back(&copy, with_state)
     }
 
     /// Takes whatever answers are there, and goes on with what waited for an identity.
