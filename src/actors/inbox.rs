@@ -83,7 +83,9 @@ pub struct InboxEngine {
     parts: InboxParts,
     /// Ends of chains whose last events are on their way to the disk.
     ahead: BTreeMap<Origin, Ahead>,
-    tickets: BTreeMap<Ticket, Origin>,
+    tickets: BTreeMap<Ticket, (Origin, u64)>,
+    /// Appends whose facts are not with all actors yet: the first number by the last one.
+    unshown: BTreeMap<Origin, BTreeMap<u64, u64>>,
     next: Ticket,
     forked: BTreeSet<Origin>,
     held: BTreeMap<Origin, Held>,
@@ -150,6 +152,7 @@ impl InboxEngine {
             parts,
             ahead: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            unshown: BTreeMap::new(),
             next: 0,
             forked: BTreeSet::new(),
             held: BTreeMap::new(),
@@ -272,7 +275,9 @@ impl InboxEngine {
         let ahead = self.ahead.entry(seal.origin).or_insert(Ahead { end, appends: 0 });
         ahead.end = end;
         ahead.appends += 1;
-        self.tickets.insert(ticket, seal.origin);
+        self.tickets.insert(ticket, (seal.origin, seal.sequence));
+        let first = seal.sequence.saturating_sub(events).saturating_add(1);
+        self.unshown.entry(seal.origin).or_default().insert(seal.sequence, first);
         self.view.events += events;
         Step::Appending(ticket)
     }
@@ -318,7 +323,7 @@ impl InboxEngine {
     /// The log says what became of an append. False: it did not happen, and the run is to be taken
     /// again.
     pub fn logged(&mut self, ticket: Ticket, result: &Result<(), AppendError>) -> bool {
-        let Some(origin) = self.tickets.remove(&ticket) else { return true };
+        let Some((origin, last)) = self.tickets.remove(&ticket) else { return true };
         match result {
             Ok(()) => {
                 self.view.applied += 1;
@@ -331,6 +336,7 @@ impl InboxEngine {
                 true
             }
             Err(error) => {
+                self.absorbed(origin, last);
                 // What was appended behind it fails too: the chain is what is on the disk.
                 self.ahead.remove(&origin);
                 if let AppendError::Refused(BatchError::Forked { reference }) = error {
@@ -339,6 +345,23 @@ impl InboxEngine {
                 false
             }
         }
+    }
+
+    /// Everybody has what an append brought, or it brought nothing.
+    pub fn absorbed(&mut self, origin: Origin, last: u64) {
+        if let Some(unshown) = self.unshown.get_mut(&origin) {
+            unshown.remove(&last);
+            if unshown.is_empty() {
+                self.unshown.remove(&origin);
+            }
+        }
+    }
+
+    /// Up to which event of a life this node's callers see what it recorded.
+    pub fn shown(&self, origin: &Origin) -> u64 {
+        let first = self.unshown.get(origin).and_then(|unshown| unshown.values().min());
+        let durable = || self.parts.log.chain_end(origin).map_or(0, |end| end.sequence);
+        first.map_or_else(durable, |first| first.saturating_sub(1))
     }
 
     /// Whether a life waits for time to catch up, and until when, in milliseconds since 1970.

@@ -79,15 +79,19 @@ impl RunReader {
         from: LogPosition,
         mut choose: impl FnMut(&Origin, u64) -> bool,
     ) -> Result<ReadRun, RunError> {
+        let end = self.reader.end();
         let mut at = from;
         let mut making: Option<Making> = None;
-        for entry in self.reader.entries(from, None) {
+        let mut entries = self.reader.entries(from, Some(end));
+        // Behind the last entry lies a commit frame: whoever has read it all is at the end.
+        let ended = loop {
+            let Some(entry) = entries.next() else { break true };
             match entry? {
                 Entry::Seal { seal, next } => {
                     if let Some(making) = &mut making {
                         let seal = codec::decode_seal(&seal)?;
                         if making.take_seal(seal, next) && making.bytes >= RUN_BYTES {
-                            break;
+                            break false;
                         }
                     }
                     at = next;
@@ -104,17 +108,20 @@ impl RunReader {
                         making.origin != header.origin || (ours && ends && making.is_full())
                     });
                     if full {
-                        break;
+                        break false;
                     }
                     at = stored.next;
                     let head = codec::digest(&stored.record.header);
                     let making = making.get_or_insert_with(|| Making::new(header.origin));
                     making.take(stored.record, header.sequence, head, header.revision);
                     if making.bytes >= UNSEALED_BYTES_MAX {
-                        break;
+                        break false;
                     }
                 }
             }
+        };
+        if ended {
+            at = at.max(end);
         }
         let run = making.and_then(|making| making.finish(self, &mut at));
         Ok(ReadRun { run, next: at })

@@ -29,6 +29,10 @@ mod lossy_kv;
 #[expect(dead_code, reason = "shared: the tests of the log use what these do not")]
 mod sim_disk;
 
+#[path = "../support/lossy_trees.rs"]
+#[expect(dead_code, reason = "shared: the simulation of several nodes uses what this does not")]
+mod trees;
+
 mod checks;
 mod commands;
 mod faults;
@@ -38,7 +42,7 @@ mod life;
 mod platter;
 mod points;
 mod steps;
-mod trees;
+mod swap;
 mod world;
 
 use std::sync::Mutex;

@@ -1,25 +1,22 @@
 //! The state's trees in memory, where a crash keeps any subset of what was not flushed. Whether a
 //! generation is there at all is told by a name in the state folder on the simulated disk.
+//!
+//! Whoever includes this file has `lossy_kv`, `sim_disk` and a `points` with the two points named
+//! here at the root of its crate.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jcas::events::ids::DeploymentId;
-use jcas::events::record::LogPosition;
-use jcas::events::stamp::Revision;
 use jcas::files::Files as _;
-use jcas::state::checkpoint::{self, Checkpoint, Generation, Reading};
+use jcas::state::checkpoint::Generation;
 use jcas::state::error::StateError;
-use jcas::state::folder::StateFolder;
 use jcas::state::kv::{Kv, Pairs, Tree};
-use jcas::state::plan::LogBounds;
-use jcas::state::store::Store;
 use jcas::state::trees::Trees;
 
 use crate::lossy_kv::LossyKv;
 use crate::points::{Point, Points};
-use crate::sim_disk::{Faults, Seeded, SimDisk};
+use crate::sim_disk::{Seeded, SimDisk};
 
 /// Trees that are shared with the test.
 pub(crate) struct SharedKv(Arc<LossyKv>);
@@ -78,6 +75,13 @@ impl LossyTrees {
         self.inner().newest.clone()
     }
 
+    /// All of it is gone, as when only a copy of the log was kept.
+    pub(crate) fn lose(&self) {
+        let mut inner = self.inner();
+        inner.made.clear();
+        inner.newest = None;
+    }
+
     /// The trees opened next fail after so many changes.
     pub(crate) fn fail_next_after(&self, changes: Option<u64>) {
         self.inner().fail_after = changes;
@@ -109,34 +113,6 @@ impl LossyTrees {
             });
             *kv = Arc::new(after);
         }
-    }
-
-    /// The log position from which on no generation knows of anything.
-    pub(crate) fn reach(&self) -> Result<LogPosition, String> {
-        let of = |kv: &Arc<LossyKv>| Store::new(Arc::new(SharedKv(Arc::clone(kv)))).reach();
-        let mut farthest = LogPosition::START;
-        for kv in self.inner().made.values() {
-            farthest = farthest.max(of(kv).map_err(|error| error.to_string())?);
-        }
-        Ok(farthest)
-    }
-
-    /// No row lies beyond what its trees say that they know of.
-    pub(crate) fn check_notes(&self) -> Result<(), String> {
-        for kv in self.inner().made.values() {
-            let store = Store::new(Arc::new(SharedKv(Arc::clone(kv))));
-            let reach = store.reach().map_err(|error| error.to_string())?;
-            let history = kv.scan(Tree::History, &[]).map(|pair| pair.unwrap().1);
-            let registry = kv.scan(Tree::Registry, &[]).map(|pair| pair.unwrap().0);
-            for bytes in history.chain(registry) {
-                let bits = u64::from_be_bytes(*bytes.first_chunk().unwrap());
-                let position = LogPosition::from_bits(bits);
-                if position >= reach {
-                    return Err(format!("{position} is known, and noted is what is below {reach}"));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Whether a generation is there, opened or not.
@@ -200,35 +176,4 @@ impl Trees for LossyTrees {
         self.inner().made.remove(&generation);
         Ok(())
     }
-}
-
-#[test]
-fn no_crash_leaves_a_checkpoint_whose_trees_are_gone() {
-    let path = Path::new("/data/state");
-    let (deployment, end) = (DeploymentId([7; 16]), LogPosition::new(1, 1000));
-    let mut swapped = 0;
-    for (step, seed) in (0..8).flat_map(|step| (0..40).map(move |seed| (step, seed))) {
-        let disk = SimDisk::new();
-        let trees = LossyTrees::new(disk.clone(), path, false);
-        let folder = StateFolder::over(path, Arc::new(disk.clone()), trees.clone()).unwrap();
-        let taken = |generation| Checkpoint {
-            deployment,
-            generation,
-            applied_below: end,
-            greatest: Revision::ZERO,
-        };
-        let first = folder.start(LogBounds { deployment, end }).unwrap();
-        folder.take_checkpoint(&first.kv, &taken(first.generation)).unwrap();
-        disk.set_faults(Faults { power_off_after: Some(step), ..Faults::default() });
-        // However far a rebuild gets before the power goes.
-        if let Ok((kv, generation)) = folder.begin_rebuild() {
-            swapped += u32::from(folder.take_checkpoint(&kv, &taken(generation)).is_ok());
-        }
-        disk.crash(seed);
-        let Ok(Reading::Valid(found)) = checkpoint::read(&disk, path) else {
-            panic!("step {step}, seed {seed}: the checkpoint is gone");
-        };
-        assert!(trees.has(found.generation), "step {step}, seed {seed}: {found:?}");
-    }
-    assert!((1..320).contains(&swapped), "{swapped} rebuilds were done: no crash was between");
 }
