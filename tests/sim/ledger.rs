@@ -58,7 +58,10 @@ pub(crate) enum Answered {
 impl From<Unavailable> for Answered {
     fn from(why: Unavailable) -> Self {
         match why {
-            Unavailable::Overloaded | Unavailable::ReadOnly | Unavailable::Storage => Self::NotDone,
+            Unavailable::Overloaded
+            | Unavailable::ReadOnly
+            | Unavailable::ClockUnsafe
+            | Unavailable::Storage => Self::NotDone,
             Unavailable::NotReady => Self::Unknown,
         }
     }

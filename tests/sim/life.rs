@@ -17,6 +17,7 @@ use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::inbox::{Heard, InboxEngine, InboxParts};
 use jcas::actors::journal::{Journal, Outcome};
+use jcas::actors::known::Known;
 use jcas::actors::parked::Parked;
 use jcas::actors::publisher::PublisherEngine;
 use jcas::actors::reconciler::{Pace, ReconcilerEngine};
@@ -211,7 +212,7 @@ impl Life {
                 reader: recovered.log.reader(),
                 journal: journal.clone(),
                 waiting_per_user_max: WAITING_PER_USER_MAX,
-                known_users_max: KNOWN_USERS_MAX,
+                known: Arc::new(Known::new(KNOWN_USERS_MAX)),
                 on_fatal: Arc::clone(&on_fatal),
             };
             ShardEngine::new(parts, mailbox.notify())
@@ -317,6 +318,7 @@ impl Life {
             log,
             clock: Arc::clone(self.unborn.clock.wall()),
             clock_limit_ms: FUTURE_LIMIT_MS,
+            take_tokens: Box::new(|_| ()),
             state_hash: self.state_hash.subscribe(),
         }));
         Ok(())

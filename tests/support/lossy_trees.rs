@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jcas::events::record::LogPosition;
 use jcas::files::Files as _;
 use jcas::state::checkpoint::Generation;
 use jcas::state::error::StateError;
 use jcas::state::kv::{Kv, Pairs, Tree};
+use jcas::state::store::Store;
 use jcas::state::trees::Trees;
 
 use crate::lossy_kv::LossyKv;
@@ -113,6 +115,34 @@ impl LossyTrees {
             });
             *kv = Arc::new(after);
         }
+    }
+
+    /// The log position from which on no generation knows of anything.
+    pub(crate) fn reach(&self) -> Result<LogPosition, String> {
+        let of = |kv: &Arc<LossyKv>| Store::new(Arc::new(SharedKv(Arc::clone(kv)))).reach();
+        let mut farthest = LogPosition::START;
+        for kv in self.inner().made.values() {
+            farthest = farthest.max(of(kv).map_err(|error| error.to_string())?);
+        }
+        Ok(farthest)
+    }
+
+    /// No row lies beyond what its trees say that they know of.
+    pub(crate) fn check_notes(&self) -> Result<(), String> {
+        for kv in self.inner().made.values() {
+            let store = Store::new(Arc::new(SharedKv(Arc::clone(kv))));
+            let reach = store.reach().map_err(|error| error.to_string())?;
+            let history = kv.scan(Tree::History, &[]).map(|pair| pair.unwrap().1);
+            let registry = kv.scan(Tree::Registry, &[]).map(|pair| pair.unwrap().0);
+            for bytes in history.chain(registry) {
+                let bits = u64::from_be_bytes(*bytes.first_chunk().unwrap());
+                let position = LogPosition::from_bits(bits);
+                if position >= reach {
+                    return Err(format!("{position} is known, and noted is what is below {reach}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a generation is there, opened or not.
