@@ -4,9 +4,9 @@
 //! It derives owners from the index in the state and stores nothing. A command that would claim an
 //! identity holds it from before it is decided until it is durable or failed; whoever else wants
 //! it waits that long and then sees what became of it. A command with an idempotency key holds that
-//! key in the same way, so that its repeat finds what it recorded. Who only wants to know who claims
-//! an identity needs no turn and does not come here (`House::find`). [`DirectoryEngine`] is one
-//! slice of blind indexes and keys without its mailbox.
+//! key in the same way, so that its repeat finds what it recorded. Who only wants to know who
+//! claims an identity needs no turn and does not come here (`House::find`). [`DirectoryEngine`] is
+//! one slice of blind indexes and keys without its mailbox.
 
 use std::sync::Arc;
 

@@ -113,7 +113,8 @@ impl House {
             .await?
     }
 
-    /// Who claims an identity. It is read past the directory, whose turns are for those that decide.
+    /// Who claims an identity. It is read past the directory, whose turns are for those that
+    /// decide.
     pub async fn find(
         &self,
         index: BlindIndex,

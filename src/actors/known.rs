@@ -1,9 +1,9 @@
 //! States that a shard has read lately, as they are on disk.
 //!
 //! A call reads its user, and often a command for the same user follows at once: without this, each
-//! would decode the row anew. Only the shard writes its users and only the shard puts them here, after
-//! the store and before anybody is answered. So whoever finds a user here has what the shard itself
-//! would say, and need not ask it: most reads never stand in its line.
+//! would decode the row anew. Only the shard writes its users and only the shard puts them here,
+//! after the store and before anybody is answered. So whoever finds a user here has what the shard
+//! itself would say, and need not ask it: most reads never stand in its line.
 
 use std::sync::Arc;
 
@@ -59,8 +59,8 @@ impl Known {
         self.states.insert(user, Arc::clone(state));
     }
 
-    /// What the store holds is not known any more. The shard keeps nothing from then on, and whoever
-    /// asks it hears so.
+    /// What the store holds is not known any more. The shard keeps nothing from then on, and
+    /// whoever asks it hears so.
     pub(super) fn forget(&self) {
         self.states.clear();
     }

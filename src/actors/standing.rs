@@ -1,7 +1,7 @@
 //! Where two nodes stand to each other: vectors, told briefly and compared.
 //!
-//! A vector tells one entry a node: its newest life, and a digest over the ends of all earlier ones.
-//! So it stays short however often nodes are started, and equal vectors mean equal logs.
+//! A vector tells one entry a node: its newest life, and a digest over the ends of all earlier
+//! ones. So it stays short however often nodes are started, and equal vectors mean equal logs.
 
 use std::collections::BTreeMap;
 

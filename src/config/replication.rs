@@ -27,7 +27,7 @@ pub struct ReplicationConfig {
     /// The size of each queue at a broker, in MiB, 1 to 65536.
     pub queue_mib: u64,
     /// Messages that a broker sends ahead of their acknowledgement, 1 to 2000.
-    pub prefetch: u16,
+    pub prefetch: u64,
     /// Runs that are published ahead of their confirmation, 1 to 1000.
     pub window: usize,
     /// How often peers are told where this node stands, in milliseconds, 100 to 60000.

@@ -1,4 +1,5 @@
-//! What nodes tell each other. Laid out by `codec`, carried by a link, signed by the sender's region.
+//! What nodes tell each other. Laid out by `codec`, carried by a link, signed by the sender's
+//! region.
 //!
 //! Runs bring their own seals. Everything else is news of the moment: where the sender stands, what
 //! it lacks, what it has. Whatever is lost of it is told again.

@@ -200,7 +200,9 @@ mod tests {
     proptest! {
         /// Whatever is done to both, they hold, read and store the same.
         #[test]
-        fn it_is_as_a_tree_is(steps in prop::collection::vec((0_u8..5, 0_u8..12, any::<u16>()), 0..60)) {
+        fn it_is_as_a_tree_is(
+            steps in prop::collection::vec((0_u8..5, 0_u8..12, any::<u16>()), 0..60),
+        ) {
             let (mut list, mut tree) = (VecMap::default(), BTreeMap::new());
             for (step, key, value) in steps {
                 match step {

@@ -105,7 +105,8 @@ mod tests {
         Subject::User(UserId::new(1, [3; 10]))
     }
 
-    /// `count` records of a chain that stands at `end`, recorded at second `first`, `first` + 1, ...
+    /// `count` records of a chain that stands at `end`, recorded at second `first`, `first` + 1,
+    /// ...
     fn records((last, mut head): (u64, Digest), count: u64, event: &Event) -> Vec<Record> {
         let mut made = Vec::new();
         for sequence in last + 1..=last + count {

@@ -72,8 +72,8 @@ pub async fn bytes(
     if length.is_some_and(|length| usize::try_from(length).map_or(true, |bytes| bytes > max)) {
         return Err(ApiError::BodyTooLarge { max });
     }
-    // As much room as is declared, so that nothing is copied and no more is wiped than came; but not
-    // whatever somebody declares who may send nothing.
+    // As much room as is declared, so that nothing is copied and no more is wiped than came; but
+    // not whatever somebody declares who may send nothing.
     let declared = length.and_then(|length| usize::try_from(length).ok());
     read(payload, limits, declared.unwrap_or(ROOM).min(ROOM_MAX)).await
 }

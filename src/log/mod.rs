@@ -64,7 +64,7 @@
 //! | previous durable end | 8 | segment (high half) and offset: where this batch starts |
 //! | own end | 8 | segment and offset: where this frame ends |
 //! | records | 4 | in the batch |
-//! | cover | 4 | CRC over the 16 + header bytes of each of them, not over mark and body, and over seal frames |
+//! | cover | 4 | CRC over the 16 + header bytes of each (not mark and body), and over seals |
 //! | CRC | 4 | over the deployment's 16 bytes and the 32 before it |
 //!
 //! | erase list | bytes | |

@@ -136,7 +136,8 @@ fn fold_user(state: &mut UserState, user: UserId, fact: &Fact) -> Vec<Refused> {
     let (parts, mine) = (parts(user, fact), Mark::of(fact));
     let effect = crate::events::evolve::evolve(state, user, fact);
     if effect == Effect::Ignored {
-        // Whoever recorded it after the erasure had not seen that. What is older may have come late.
+        // Whoever recorded it after the erasure had not seen that. What is older may have come
+        // late.
         let rival = erased.filter(|erasure| fact.revision > erasure.stamp.revision);
         return parts
             .iter()

@@ -1,5 +1,5 @@
-//! Several nodes, simulated: the shipped core, log, recovery, store, shards, registry, directory and
-//! replication, with clocks, disks, trees and the link in the test's hands.
+//! Several nodes, simulated: the shipped core, log, recovery, store, shards, registry, directory
+//! and replication, with clocks, disks, trees and the link in the test's hands.
 //!
 //! One seed decides a run: how many nodes, what is asked of which, what goes wrong and where. After
 //! a phase in which anything does, everything is healed, and within a bounded number of steps what
@@ -9,9 +9,9 @@
 //! threads, move only when they are told to (`life`). One test runs a seed twice and compares the
 //! traces.
 //!
-//! `JCAS_SIM_SEEDS=5000` runs more seeds, `JCAS_SIM_SEED=7` one, `JCAS_SIM_SEEDS=forever` runs until
-//! something does not hold. A failure prints its seed. `scripts/mutants` breaks what is simulated,
-//! one thing at a time, and shows that these tests then fail.
+//! `JCAS_SIM_SEEDS=5000` runs more seeds, `JCAS_SIM_SEED=7` one, `JCAS_SIM_SEEDS=forever` runs
+//! until something does not hold. A failure prints its seed. `scripts/mutants` breaks what is
+//! simulated, one thing at a time, and shows that these tests then fail.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
