@@ -79,10 +79,6 @@ impl World {
 
     /// Somebody wants something of a user, at a node.
     fn wish(&mut self, at: usize, life: &mut Life) -> Checked {
-        if life.replica.as_ref().is_some_and(|replica| replica.status().clock_unsafe) {
-            self.points.hit(Point::ClockUnsafe);
-            return Ok(());
-        }
         let number = self.number();
         let now_ms = self.machines[at].clock.unix_ms();
         let ground = Ground { users: &self.users, number, now_ms };
@@ -204,6 +200,8 @@ impl World {
         }
         if let Some(replica) = &mut life.replica {
             replica.tick();
+            // Asked for as the actor asks: whoever records is told.
+            let _status = replica.status();
         }
         Ok(())
     }
@@ -260,8 +258,9 @@ impl World {
         if self.machines[at].copy.is_none() {
             return Ok(());
         }
-        self.end(at, End::Killed)?;
-        let with_state = self.random.chance(40);
+        // A state that stays was flushed: what a crash leaves of one says nothing of its reach.
+        let with_state = self.random.chance(40) && self.machines[at].life.is_some();
+        self.end(at, if with_state { End::Stopped } else { End::Killed })?;
         let Some(copy) = self.machines[at].copy.take() else { return Ok(()) };
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != at);
         let others = others.map(|(_, machine)| &machine.known);
@@ -332,6 +331,9 @@ impl World {
         };
         self.note(format!("{number}: {answered:?}"));
         self.points.hits(Point::PolicyDenied, u64::from(answered == Answered::Denied));
+        let is_unsafe = life.replica.as_ref().is_some_and(|replica| replica.status().clock_unsafe);
+        let unsafe_now = is_unsafe && answered == Answered::NotDone;
+        self.points.hits(Point::ClockUnsafe, u64::from(unsafe_now));
         let Some(entry) = self.ledger.entries.get_mut(&number) else { return Ok(true) };
         entry.answered = Some(answered);
         let durable = !entry.events.is_empty();

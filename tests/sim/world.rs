@@ -184,7 +184,8 @@ impl World {
             machine.readings.next(&header, Some(life.own))?;
             invariants::future::check_admitted(&header, life.own, &machine.clock)?;
             let other_life = header.origin.name() == machine.name && header.origin != life.own;
-            if other_life && !machine.known.contains_key(&header.origin) {
+            let known = machine.known.get(&header.origin).map_or(0, |end| end.sequence);
+            if other_life && header.sequence > known {
                 self.points.hit(Point::GivenBack);
             }
             machine.observed = stored.next;
