@@ -191,7 +191,7 @@ impl RegistryEngine {
     }
 
     /// Folds what other origins recorded. It is durable already and cannot be refused.
-    pub fn absorb(&mut self, absorb: AbsorbRegistry) {
+    pub fn absorb(&mut self, absorb: &AbsorbRegistry) {
         if self.behind {
             return;
         }
@@ -322,7 +322,7 @@ impl Handler<AbsorbRegistry> for Registry {
 
     fn handle(&mut self, absorb: AbsorbRegistry, _: &mut Self::Context) {
         if let Some(engine) = &mut self.engine {
-            engine.absorb(absorb);
+            engine.absorb(&absorb);
         }
     }
 }

@@ -32,8 +32,9 @@ use super::inbox::{Heard, InboxEngine};
 use super::parked::Parked;
 use super::publisher::PublisherEngine;
 use super::reconciler::ReconcilerEngine;
+use super::replica_parts::EngineParts;
 use super::replicas::Replicas;
-use super::replicating::{EngineParts, ReplicaEngine};
+use super::replicating::ReplicaEngine;
 
 pub use super::replica_view::{ReplicaStatus, ReplicaView};
 

@@ -5,29 +5,24 @@
 //! simulation.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::crypto::seals::Sealer;
 use crate::events::codec;
-use crate::events::ids::{DeploymentId, Digest, NodeName};
+use crate::events::ids::{Digest, NodeName};
 use crate::events::message::{Message, News, SentRun, UsedToken, Why};
 use crate::events::record::LogPosition;
 use crate::events::stamp::Origin;
-use crate::log::{Log, Vector};
+use crate::log::Vector;
 use crate::replication::link::{Confirm, Delivery, Link, LinkError, Receipt};
 use crate::replication::relay::Ticket as Sent;
 
-use super::answers::{Answer, Answers};
-use super::inbox::{Heard, InboxEngine, Step, Ticket};
-use super::parked::Parked;
-use super::publisher::PublisherEngine;
-use super::reconciler::{Outgoing, ReconcilerEngine};
+use super::answers::Answer;
+use super::inbox::{Heard, Step, Ticket};
+use super::reconciler::Outgoing;
+use super::replica_parts::EngineParts;
 use super::replica_view::ReplicaStatus;
-use super::replicas::Replicas;
 
 /// Runs of others that may be on their way to the disk at once.
 const APPENDS_MAX: usize = 64;
@@ -37,40 +32,6 @@ const RETRY_MS: (u64, u64) = (100, 5_000);
 
 /// Answers to fetches at once.
 const ANSWERS_MAX: usize = 8;
-
-/// What the engine is made of.
-pub struct EngineParts {
-    /// The deployment.
-    pub deployment: DeploymentId,
-    /// The node's life.
-    pub own: Origin,
-    /// Signs news.
-    pub sealer: Sealer,
-    /// The way to the others.
-    pub link: Arc<dyn Link>,
-    /// Sends what the node recorded.
-    pub publisher: PublisherEngine,
-    /// Takes what others recorded.
-    pub inbox: InboxEngine,
-    /// Finds what is missing.
-    pub reconciler: ReconcilerEngine,
-    /// Gives what others miss.
-    pub answers: Answers,
-    /// Who has what.
-    pub replicas: Replicas,
-    /// Messages that could not be taken.
-    pub parked: Parked,
-    /// The log.
-    pub log: Arc<Log>,
-    /// The wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// How far the clocks of most peers may be behind this one, in milliseconds.
-    pub clock_limit_ms: u64,
-    /// Takes signed calls that other nodes of the region took.
-    pub take_tokens: Box<dyn FnMut(Vec<UsedToken>) + Send>,
-    /// The state hash and the vector it is of, as computed last.
-    pub state_hash: watch::Receiver<Option<(Vector, Digest)>>,
-}
 
 /// A run that is on its way to the disk, or waits to be taken again.
 struct Pending {
@@ -310,7 +271,7 @@ impl ReplicaEngine {
                 let vector = self.parts.log.vector();
                 match self.parts.answers.begin(from, fetch, &vector) {
                     Ok(answer) => self.answering.extend(answer),
-                    Err(error) => self.cannot_answer(&error),
+                    Err(error) => cannot_answer(&error),
                 }
             }
             // It asks again.
@@ -338,11 +299,6 @@ impl ReplicaEngine {
         nodes.for_each(|node| self.send(node, &news));
     }
 
-    fn cannot_answer(&self, error: &super::runs::RunError) {
-        let error = super::journal::chain(error);
-        tracing::error!(error, "what a peer misses cannot be read");
-    }
-
     /// Whether answers wait to be sent.
     pub fn is_answering(&self) -> bool {
         !self.answering.is_empty()
@@ -362,14 +318,16 @@ impl ReplicaEngine {
                 // Otherwise the answer ends here and is asked for again.
             }
             Ok(None) => {}
-            Err(error) => self.cannot_answer(&error),
+            Err(error) => cannot_answer(&error),
         }
     }
 
     /// What time brings.
     pub fn tick(&mut self) {
         let again = std::mem::take(&mut self.later);
-        again.into_iter().for_each(|delivery| self.take(delivery));
+        for delivery in again {
+            self.take(delivery);
+        }
         let (now_ms, vector) = (self.now_ms(), self.parts.log.vector());
         let hash = self.state_hash(&vector);
         let EngineParts { reconciler, inbox, .. } = &mut self.parts;
@@ -433,4 +391,9 @@ impl ReplicaEngine {
         again.into_iter().map(unclaimed).for_each(|delivery| self.take(delivery));
         count
     }
+}
+
+fn cannot_answer(error: &super::runs::RunError) {
+    let error = super::journal::chain(error);
+    tracing::error!(error, "what a peer misses cannot be read");
 }

@@ -47,13 +47,13 @@ impl StateHashes {
         let is_still = position == self.log.durable();
         self.house.settle().await.map_err(|error| error.to_string())?;
         let (store, registry) = (Arc::clone(&self.store), self.house.registry());
-        let hashed = tokio::task::spawn_blocking(move || {
+        let running = tokio::task::spawn_blocking(move || {
             let mut hasher = StateHasher::default();
             let counts = store.state_hash_users(&mut hasher, |_| {});
             counts.map(|counts| (hasher, counts.users))
         });
         let (mut hasher, users) =
-            hashed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            running.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         registry.state.feed(&mut hasher);
         let hash = hasher.finish();
         if is_still && self.log.vector() == vector {

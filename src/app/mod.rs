@@ -44,12 +44,13 @@ use crate::deployment::{self, Deployment, InitOptions};
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::Cause;
 use crate::events::ids::NodeName;
+use crate::events::stamp::Origin;
 use crate::gauges::Gauges;
 use crate::health::NodeHealth;
-use crate::log::{LogError, LogWriter};
+use crate::log::{Log, LogError, LogWriter};
 use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
-use crate::tls::TlsError;
+use crate::tls::{Tls, TlsError};
 
 use self::compare::StateHashes;
 use self::ending::{Ending, ending};
@@ -276,14 +277,7 @@ impl Node {
                 Some(replica)
             }
         };
-        let log = Arc::clone(&recovered.log);
-        let following = Following {
-            replica: replica.clone(),
-            region: origin.region,
-            recorded: Arc::new(move || log.chain_end(&origin).map_or(0, |end| end.sequence)),
-            wait_region: Duration::from_millis(config.replication.wait_ms),
-            wait_all: Duration::from_millis(config.replication.wait_all_ms),
-        };
+        let following = following(config, replica.clone(), origin, &recovered.log);
         let accounts =
             make_accounts(config, &deployment, &house, origin, &wall, tokens, following)?;
         let accounts = Arc::new(accounts);
@@ -318,11 +312,7 @@ impl Node {
             hashes,
         });
         if let Some(tls) = &listeners.tls {
-            if tls.snapshot().expires_in_ms <= 0 {
-                tracing::error!("the certificate has expired: callers that check will refuse it");
-            }
-            let every = Duration::from_secs(config.http.tls.reload_s);
-            actix::spawn(Arc::clone(tls).watch(every));
+            keep_fresh(tls, Duration::from_secs(config.http.tls.reload_s));
         }
         if config.metrics.enabled {
             let gauges =
@@ -374,6 +364,26 @@ impl Node {
         self.accounts.pool().shutdown();
         Ok(finished.unwrap_or(Ok(()))?)
     }
+}
+
+/// How writes are followed to other nodes.
+fn following(config: &Config, replica: Option<Replica>, own: Origin, log: &Arc<Log>) -> Following {
+    let log = Arc::clone(log);
+    Following {
+        replica,
+        region: own.region,
+        recorded: Arc::new(move || log.chain_end(&own).map_or(0, |end| end.sequence)),
+        wait_region: Duration::from_millis(config.replication.wait_ms),
+        wait_all: Duration::from_millis(config.replication.wait_all_ms),
+    }
+}
+
+/// Looks for a newer certificate from now on.
+fn keep_fresh(tls: &Arc<Tls>, every: Duration) {
+    if tls.snapshot().expires_in_ms <= 0 {
+        tracing::error!("the certificate has expired: callers that check will refuse it");
+    }
+    actix::spawn(Arc::clone(tls).watch(every));
 }
 
 /// The log's folder in a data folder.

@@ -179,8 +179,8 @@ fn stored(held: &Held, folder: &StateFolder) -> Result<Result<Store, String>, Ap
     let store = Store::new(Arc::new(kv));
     let positions = store.registry_positions()?;
     let mut registry = recovery::fold_registry(&held.reader, positions)?;
-    let folded = recovery::fold_log(&held.reader, from, &store, &mut registry, |_| {})?;
-    if folded.distrust_changed {
+    let replayed = recovery::fold_log(&held.reader, from, &store, &mut registry, |_| {})?;
+    if replayed.distrust_changed {
         return Ok(Err("it does not know yet that a life was cut off".to_owned()));
     }
     Ok(Ok(store))

@@ -110,7 +110,8 @@ mod tests {
     fn records((last, mut head): (u64, Digest), count: u64, event: &Event) -> Vec<Record> {
         let mut made = Vec::new();
         for sequence in last + 1..=last + count {
-            let (body, digest) = codec::encode_body([sequence as u8; 16], event).unwrap();
+            let (body, digest) =
+                codec::encode_body([sequence.to_le_bytes()[0]; 16], event).unwrap();
             let revision = Revision::from_unix_ms(sequence * 1000);
             let header = codec::encode_header(&Header {
                 deployment: DEPLOYMENT,
