@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::clock::Clock;
 use crate::events::codec;
 use crate::events::ids::{Digest, NodeName};
 use crate::events::message::{Message, News, SentRun, UsedToken, Why};
 use crate::events::record::LogPosition;
 use crate::events::stamp::Origin;
 use crate::log::Vector;
-use crate::replication::link::{Confirm, Delivery, Link, LinkError, Receipt};
+use crate::replication::link::{Confirm, Delivery, LinkError, Receipt};
 use crate::replication::relay::Ticket as Sent;
 
 use super::answers::Answer;

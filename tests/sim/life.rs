@@ -345,7 +345,7 @@ impl Life {
                 in_flight
             }
             (Mail::Registry(absorb), _) => {
-                self.registry.absorb(absorb);
+                self.registry.absorb(&absorb);
                 false
             }
             (Mail::Absorb(_), None) => false,
