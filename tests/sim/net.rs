@@ -175,6 +175,11 @@ impl SimNet {
         Some(Taken { delivery: Delivery { bytes, receipt }, from, harm })
     }
 
+    /// How many deliveries a node took and did not acknowledge.
+    pub(crate) fn unacknowledged(&self, node: NodeName) -> usize {
+        self.lock().unacknowledged.values().filter(|(to, _)| *to == node).count()
+    }
+
     /// What happened on the ways.
     pub(crate) fn points(&self) -> Points {
         self.lock().points.clone()

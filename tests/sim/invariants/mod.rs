@@ -72,6 +72,7 @@ pub(crate) fn check(world: &mut World) -> Checked {
     trust::check(&end)?;
     for life in &end.lives {
         refusals::check_life(life)?;
+        refusals::check_acknowledged(life, &world.deployment.net)?;
     }
     world.points.add(&points);
     Ok(())

@@ -2,6 +2,15 @@
 
 use crate::ledger::{Checked, ensure};
 use crate::life::Life;
+use crate::net::SimNet;
+
+/// Whatever a node took is acknowledged, but for what is still on its way to the disk.
+pub(crate) fn check_acknowledged(life: &Life, net: &SimNet) -> Checked {
+    let Some(replica) = &life.replica else { return Ok(()) };
+    let (left, on_the_way) = (net.unacknowledged(life.own.name()), replica.unsettled());
+    ensure!(left == on_the_way, "{}: {left} are not acknowledged, {on_the_way} wait", life.own);
+    Ok(())
+}
 
 /// What came to a life is what it says of itself.
 pub(crate) fn check_life(life: &Life) -> Checked {
