@@ -55,6 +55,8 @@ pub struct Drive<'a> {
 
 /// What came of it.
 pub struct Driven {
+    /// When the first request was due.
+    pub start: Instant,
     /// Requests answered as expected.
     pub answered: u64,
     /// From the first request to the last answer.
@@ -163,7 +165,7 @@ async fn connected(drive: &Drive<'_>, calls: Rc<Calls>) -> anyhow::Result<Driven
     if latency.is_empty() {
         bail!("nothing was answered");
     }
-    Ok(Driven { answered: latency.len(), seconds, latency, refused })
+    Ok(Driven { start, answered: latency.len(), seconds, latency, refused })
 }
 
 async fn client(

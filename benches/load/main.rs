@@ -5,7 +5,8 @@
 //! | `http` `drive` | a light client, many connections, closed and open loop |
 //! | `node` | the program in a folder of its own, and its users |
 //! | `bare` `raw` | what the web framework and the disk can do at best |
-//! | `writes` `start` `lookup` `overload` `log` | one measurement each |
+//! | `broker` | RabbitMQ, and what its queue can do at best |
+//! | `writes` `start` `lookup` `overload` `log` `replication` | one measurement each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,
@@ -15,6 +16,7 @@
 )]
 
 mod bare;
+mod broker;
 mod drive;
 mod http;
 mod log;
@@ -22,6 +24,7 @@ mod lookup;
 mod node;
 mod overload;
 mod raw;
+mod replication;
 mod report;
 mod sign;
 mod start;
@@ -54,6 +57,8 @@ enum What {
     Overload(Options),
     /// The log by itself: appends beside the disk's limit, and folding.
     Log(Options),
+    /// Two nodes with a RabbitMQ each: lag and catching up, beside a queue's own round trip.
+    Replication(Options),
     /// Serve the bare handler (started by the other measurements).
     #[command(hide = true)]
     Bare,
@@ -99,6 +104,7 @@ fn main() -> anyhow::Result<()> {
         What::Lookup(options) => lookup::run(&options),
         What::Overload(options) => overload::run(&options),
         What::Log(options) => log::run(&options),
+        What::Replication(options) => replication::run(&options),
         What::Bare => bare::serve(),
     }
 }

@@ -90,6 +90,11 @@ impl Node {
 
     /// Asks it to stop and waits until it has. Returns how long that took.
     pub fn stop(mut self) -> anyhow::Result<Duration> {
+        self.ask_to_stop()
+    }
+
+    /// The same for a node that another one is put in place of.
+    pub fn ask_to_stop(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         while self.child.try_wait()?.is_none() {
@@ -152,7 +157,7 @@ impl Node {
     }
 
     /// Makes a company whose old hashes are salted SHA-256. Returns its API key.
-    fn company(&self) -> anyhow::Result<String> {
+    pub fn company(&self) -> anyhow::Result<String> {
         let key = self.plain_company("bench")?;
         let profile = json!({
             "scheme": "digest", "digest": "sha256", "encoding": "hex",
@@ -174,7 +179,7 @@ impl Drop for Node {
 
 /// A moment between two looks at a condition.
 #[expect(clippy::disallowed_methods, reason = "the one place where a measurement lets time pass")]
-fn pause() {
+pub fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 

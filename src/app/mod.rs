@@ -220,12 +220,13 @@ impl Node {
     pub async fn start_wired(
         config: &Config,
         listeners: Listeners,
+        metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
         peers: Vec<NodeName>,
         connect: Connect,
     ) -> Result<Self, AppError> {
         let (deployment, _) = open_or_init(config)?;
         let wires = Wires { peers, connect: Some(connect) };
-        Self::start_deployment(config, deployment, listeners, None, wires).await
+        Self::start_deployment(config, deployment, listeners, metrics, wires).await
     }
 
     async fn start_deployment(

@@ -24,12 +24,43 @@ fn a_demo_upgrades_everybody_and_a_second_run_goes_on_from_there() {
     assert!(output.contains("registered 900 customers in"), "{output}");
     assert_eq!(upgrades(&output), PEOPLE, "{output}");
     assert!(output.contains("the old one: refused"), "{output}");
+    regions_agree(&output);
 
     let (code, output, errors) = node.run(&["demo", "--once"]);
     assert_eq!((code, errors.as_str()), (0, ""), "{output}");
     assert!(output.contains("all 900 are here from an earlier run"), "{output}");
     assert_eq!(upgrades(&output), 0, "{output}");
     assert!(output.contains("the old one: refused"), "{output}");
+    regions_agree(&output);
+}
+
+/// What both regions answer while they are cut off from each other, and after that.
+fn regions_agree(output: &str) {
+    let rows = |what: &str| -> Vec<Vec<&str>> {
+        let rows = output.lines().filter_map(|line| line.trim().strip_prefix(what));
+        rows.map(|row| row.split_whitespace().collect()).collect()
+    };
+    assert_eq!(rows("the new password  "), [["in", "refused"], ["in", "in"]], "{output}");
+    assert_eq!(rows("the old password  "), [["refused", "in"], ["refused", "refused"]], "{output}");
+    assert_eq!(rows("the newcomer  "), [["unknown", "found"], ["found", "found"]], "{output}");
+    let names = rows("the nickname  ");
+    assert_eq!(names.len(), 2, "{output}");
+    assert_ne!(names[0][0], names[0][1], "{output}");
+    assert_eq!(names[1], [names[0][1], names[0][1]], "{output}");
+    assert!(output.contains("later both have the same state: "), "{output}");
+}
+
+#[test]
+fn a_demo_of_one_region_is_told_apart() {
+    let node = Node::new(&[]);
+    let folder = node.data().with_file_name("jcas-demo");
+    let (code, _, errors) = node.run(&["init", folder.to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    let (code, output, errors) = node.run(&["demo", "--once"]);
+    assert_eq!((code, output.as_str()), (1, ""), "{errors}");
+    for said in ["of one region", "JCAS__DEMO__DATA_DIR", "delete it"] {
+        assert!(errors.contains(said), "{errors}");
+    }
 }
 
 #[test]
@@ -43,7 +74,7 @@ fn every_call_that_a_demo_prints_works_as_printed() {
         lines.by_ref().take_while(|line| line != "serving until Ctrl-C").collect();
     let explained = printed.windows(2).filter(|pair| pair[0].starts_with("  # "));
     let calls: Vec<&str> = explained.map(|pair| pair[1].trim()).collect();
-    assert_eq!(calls.len(), 9, "{printed:#?}");
+    assert_eq!(calls.len(), 11, "{printed:#?}");
     for call in calls {
         // Nothing of the test's own surroundings: a reader has nothing but the line.
         let answered = Command::new("sh").args(["-c", call]).env_clear().output().unwrap();

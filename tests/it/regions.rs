@@ -53,7 +53,7 @@ impl Region {
                     let (link, incoming) = hub.attach(name);
                     Ok(Wire { link: std::sync::Arc::new(link), incoming })
                 };
-                let node = Inside::start_wired(&config, listeners, peers, Box::new(connect));
+                let node = Inside::start_wired(&config, listeners, None, peers, Box::new(connect));
                 let node = node.await.unwrap();
                 ready.send((node.company_address, node.operator_address)).unwrap();
                 let mut fatal = node.fatal.clone();

@@ -6,14 +6,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::json;
 
-use crate::app::Node;
-
 use super::load::Company;
 use super::people::Known;
+use super::regions::Regions;
 
 /// All of them, with a line of explanation each.
 pub(super) fn to_copy(
-    node: &Node,
+    regions: &Regions,
     companies: &[Company],
     people: &[Known],
     users: &[String],
@@ -22,14 +21,16 @@ pub(super) fn to_copy(
     let company = companies.iter().find(|company| company.id == known.company);
     let company = company.context("an unknown company")?;
     let key = company.key.text.as_str();
-    let url = node.company_url();
+    let node = &regions.eu;
+    let (url, other) = (node.company_url(), regions.us.company_url());
     let jcas = quoted(&program());
-    let curl = |method: &str, path: &str, body: Option<serde_json::Value>| {
+    let curl_at = |url: &str, method: &str, path: &str, body: Option<serde_json::Value>| {
         let body = body.map(|body| quoted(&body.to_string()));
         let body = body.map(|body| format!(" -H 'Content-Type: application/json' -d {body}"));
         let body = body.unwrap_or_default();
         format!("curl -sS -X {method} {url}{path} -H 'X-Api-Key: {key}'{body}")
     };
+    let curl = |method: &str, path: &str, body| curl_at(&url, method, path, body);
     let client = |words: &str| format!("JCAS_URL={url} JCAS_API_KEY={key} {jcas} call {words}");
     let login =
         json!({ "country": known.country, "email": known.email, "password": known.password });
@@ -47,7 +48,8 @@ pub(super) fn to_copy(
     );
     let calls = [
         ("who am I", curl("GET", "/v1/whoami", None)),
-        ("log in", curl("POST", "/v1/login", Some(login))),
+        ("log in", curl("POST", "/v1/login", Some(login.clone()))),
+        ("the same in the other region, from PHP", php(&other, key, "/v1/login", &login)),
         (
             "register somebody (a second time it is refused)",
             curl("POST", "/v1/users", Some(register)),
@@ -55,6 +57,10 @@ pub(super) fn to_copy(
         ("find", curl("POST", "/v1/users/lookup", Some(json!({ "email": known.email })))),
         ("read", curl("GET", &format!("/v1/users/{user}"), None)),
         ("change", client(&format!("PATCH /v1/users/{user} {nickname}"))),
+        (
+            "read that in the other region",
+            curl_at(&other, "GET", &format!("/v1/users/{user}"), None),
+        ),
         ("what happened to a user", client(&format!("GET /v1/users/{user}/history"))),
         ("how the node is", curl("GET", "/health/ready", None)),
         ("as an operator: the companies", format!("{operator} company list")),
@@ -63,6 +69,18 @@ pub(super) fn to_copy(
         calls.iter().map(|(what, call)| format!("\n  # {what}\n  {call}\n")).collect();
     let head = format!("\nCalls to copy, as {} (its key holds for a day):\n", company.id);
     Ok(head + &calls.concat())
+}
+
+/// A POST from PHP without any library.
+fn php(url: &str, key: &str, path: &str, body: &serde_json::Value) -> String {
+    let content = body.to_string();
+    let content = content.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+    let script = format!(
+        "echo file_get_contents(\"{url}{path}\", false, stream_context_create([\"http\" => [\
+         \"method\" => \"POST\", \"header\" => \"X-Api-Key: {key}\\r\\nContent-Type: \
+         application/json\", \"content\" => \"{content}\"]])), \"\\n\";"
+    );
+    format!("php -r {}", quoted(&script))
 }
 
 /// The running program as it can be called from here.

@@ -36,6 +36,13 @@ pub(super) struct Company {
     caller: Caller,
 }
 
+impl Company {
+    /// A country it is in.
+    pub(super) fn country(&self) -> Option<Country> {
+        self.caller.countries.first().copied()
+    }
+}
+
 /// What became of the customers.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {

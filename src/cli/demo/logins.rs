@@ -13,7 +13,7 @@ use crate::cli::client::{self, Answered, Outgoing};
 use crate::cli::out;
 
 /// The password that the proof sets for a moment.
-const OTHER_PASSWORD: &str = "another-password-for-a-moment";
+pub(super) const OTHER_PASSWORD: &str = "another-password-for-a-moment";
 
 /// How a person's hash was made, by company and address.
 pub(super) type Schemes = BTreeMap<(String, String), String>;
@@ -28,14 +28,14 @@ pub(super) fn schemes_of(sample: &Sample) -> Vec<((String, String), String)> {
 }
 
 /// An answer.
-struct Answer {
-    status: u16,
-    body: Value,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
     took_ms: u128,
 }
 
 /// Calls as a company does.
-async fn call(
+pub(super) async fn call(
     url: &str,
     company: &Company,
     (method, path): (&'static str, &str),
@@ -57,7 +57,8 @@ async fn call(
     Ok(Answer { status, body, took_ms })
 }
 
-async fn login(
+/// Logs somebody in.
+pub(super) async fn login(
     url: &str,
     company: &Company,
     known: &Known,
@@ -67,7 +68,8 @@ async fn login(
     call(url, company, ("POST", "/v1/login"), Some(body)).await
 }
 
-async fn set_password(
+/// Sets a password, from the current one to a new one.
+pub(super) async fn set_password(
     url: &str,
     company: &Company,
     user: &str,
@@ -80,7 +82,8 @@ async fn set_password(
     Ok(())
 }
 
-fn of<'a>(companies: &'a [Company], known: &Known) -> anyhow::Result<&'a Company> {
+/// A person's company.
+pub(super) fn of<'a>(companies: &'a [Company], known: &Known) -> anyhow::Result<&'a Company> {
     companies.iter().find(|company| company.id == known.company).context("an unknown company")
 }
 

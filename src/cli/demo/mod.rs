@@ -4,15 +4,19 @@
 //!   three exports --use cases--> 900 users with their companies' hashes
 //!   12 of them --HTTP, old password--> logged in, hashed anew
 //!   one of them --HTTP--> new password: the old one and its hash no longer count
-//!   then it serves, and prints calls to copy
+//!   two regions: what one recorded the other has, also after they were cut off from each other
+//!   then they serve, and it prints calls to copy
 //! ```
 //!
-//! It has a data folder of its own, kept between runs: a second run finds everybody there.
+//! Both regions run in this process, on a link within it. Each has a data folder of its own, kept
+//! between runs: a second run finds everybody there.
 
 mod calls;
 mod load;
 mod logins;
 mod people;
+mod regions;
+mod split;
 
 use std::path::Path;
 use std::time::Instant;
@@ -20,17 +24,17 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::app::Node;
 use crate::app::listeners::Listeners;
 use crate::config::Config;
 use crate::config::logging::LogLevel;
 
+use self::regions::Regions;
 use super::{logging, out, serve};
 
 /// Show what JCAS does, on sample customers of three companies.
 #[derive(Debug, Args)]
 #[command(after_help = "Its data folder is ./jcas-demo; JCAS__DEMO__DATA_DIR names another.
-It listens where `jcas serve` would.
+Region eu listens where `jcas serve` would, region us on free ports beside it.
 
 Examples:
   jcas demo
@@ -51,28 +55,32 @@ pub fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<()> {
     config.http.tls.key_file.clear();
     // Every run registers the same customers at once; the next finds all of them there already.
     config.limits.claims_burst = config.limits.claims_burst.max(100_000);
+    // The two regions have no other nodes, and tell each other often where they stand, so that
+    // nobody waits long before the screen.
+    config.replication.peers.clear();
+    config.replication.brokers.clear();
+    config.replication.vector_ms = 100;
     config.validate()?;
     // What a node tells its operator would stand between the demo's own lines.
     config.logging.level = config.logging.level.min(LogLevel::Warn);
     logging::start(&config.logging);
-    let listeners = Listeners::bind(&config)?;
+    let settings = regions::settings(&config)?;
     let metrics = serve::metrics(&config.metrics)?;
+    // Before anything is made: a port that is taken is said at once.
+    let listeners = [Listeners::bind(&settings[0])?, Listeners::bind(&settings[1])?];
     let system = actix::System::new();
     system.block_on(async move {
         let folder = crate::app::data_folder(&config);
-        let node = Node::start(&config, listeners, metrics).await;
-        let node = node.with_context(|| advice(&folder))?;
-        let shown = show(&node).await.with_context(|| advice(&folder));
+        let regions = Regions::start(settings, listeners, metrics).await;
+        let regions = regions.with_context(|| advice(&folder))?;
+        let shown = show(&regions, &folder).await.with_context(|| advice(&folder));
         if shown.is_err() || args.once {
-            let stopped = node.stop().await;
+            let stopped = regions.stop().await;
             shown?;
-            return Ok(stopped?);
+            return stopped;
         }
         out::line("serving until Ctrl-C")?;
-        match serve::run_until_stopped(node).await? {
-            serve::Ended::Stopped => Ok(()),
-            serve::Ended::Anew(reason) => anyhow::bail!("{reason}: start the demo again"),
-        }
+        regions.run_until_stopped().await
     })
 }
 
@@ -84,11 +92,12 @@ fn advice(folder: &Path) -> String {
     )
 }
 
-async fn show(node: &Node) -> anyhow::Result<()> {
+async fn show(regions: &Regions, folder: &Path) -> anyhow::Result<()> {
+    let node = &regions.eu;
     let samples = people::samples()?;
     let known = people::known()?;
     let schemes: logins::Schemes = samples.iter().flat_map(logins::schemes_of).collect();
-    out::line(&format!("JCAS demo, data in {}\n", node.deployment.folder().display()))?;
+    out::line(&format!("JCAS demo, data in {}\n", folder.display()))?;
     let mut companies = Vec::new();
     for sample in &samples {
         companies.push(load::company(&node.accounts, sample).await?);
@@ -106,7 +115,8 @@ async fn show(node: &Node) -> anyhow::Result<()> {
     let url = node.company_url();
     let logged_in = logins::everybody(&url, &companies, &known, &schemes).await?;
     logins::prove_that_the_old_hash_is_gone(&url, &companies, &known).await?;
-    out::line(&calls::to_copy(node, &companies, &known, &logged_in)?)
+    split::show(regions, &companies, &known, &logged_in).await?;
+    out::line(&calls::to_copy(regions, &companies, &known, &logged_in)?)
 }
 
 fn summary(loaded: &load::Loaded, seconds: f64) -> String {
