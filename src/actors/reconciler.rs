@@ -343,7 +343,6 @@ impl ReconcilerEngine {
         let view = |(node, peer): (&NodeName, &Peer)| {
             let here = |end: &NodeEnd| own.get(&end.newest).map_or(0, |here| here.sequence);
             let behind = |end: &NodeEnd| end.sequence.saturating_sub(here(end));
-            let ahead = |end: &NodeEnd| here(end).saturating_sub(end.sequence);
             PeerView {
                 node: *node,
                 connected: self.is_present(peer, now_ms),
@@ -351,7 +350,7 @@ impl ReconcilerEngine {
                 ahead_ms: peer.ahead_ms,
                 behind_events: peer.nodes.iter().map(behind).sum(),
                 behind_ms: peer.behind_since_ms.map_or(0, |since| now_ms.saturating_sub(since)),
-                ahead_events: peer.nodes.iter().map(ahead).sum(),
+                ahead_events: standing::ahead(own, &peer.nodes),
                 agreed_ms: peer.agreed.map(|(_, at)| at),
                 agreed_hash: peer.agreed.map(|(hash, _)| hash),
                 diverged_ms: peer.diverged_ms,

@@ -86,6 +86,22 @@ pub fn is_equal(own: &Vector, theirs: &[NodeEnd]) -> bool {
     told(own) == theirs
 }
 
+/// How many events of nodes' newest lives are here and not there, as far as the other told.
+pub fn ahead(own: &Vector, theirs: &[NodeEnd]) -> u64 {
+    let of_node = |here: &NodeEnd| {
+        let there = theirs.iter().find(|there| there.newest.name() == here.newest.name());
+        match there {
+            Some(there) if there.newest == here.newest => {
+                here.sequence.saturating_sub(there.sequence)
+            }
+            // It knows a later life than this node.
+            Some(there) if there.newest > here.newest => 0,
+            _ => here.sequence,
+        }
+    };
+    told(own).iter().map(of_node).sum()
+}
+
 /// What is said to whoever has more of a node.
 pub fn fetch(own: &Vector, node: NodeName) -> Fetch {
     let have = lives(own, node).map(|(origin, end)| (origin.incarnation, end.sequence));
