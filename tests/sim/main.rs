@@ -55,7 +55,7 @@ use points::{Point, Points};
 use world::World;
 
 /// Seeds of a default run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 120;
 
 fn from_environment(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
