@@ -226,7 +226,7 @@ fn existing(
         let secret = sealed_password(random, ground.number);
         Command::SetPassword(SetPassword { secret, proof })
     };
-    match random.below(24) {
+    match random.below(30) {
         0 => Command::Join(company),
         1..=3 => Command::UpdateProfile(fields(random)),
         4..=6 => {
@@ -243,10 +243,10 @@ fn existing(
             None => set(random, None),
         },
         12..=16 => Command::AddLegacyHash(legacy(random, ground, company)),
-        17 | 18 => Command::ClaimIdentity(claim(random)),
-        19 | 20 => Command::ReleaseIdentity(identity(random.below(IDENTITIES))),
-        21 => Command::Disable,
-        22 => Command::Enable,
+        17..=19 => Command::ClaimIdentity(claim(random)),
+        20..=22 => Command::ReleaseIdentity(identity(random.below(IDENTITIES))),
+        23..=25 => Command::Disable,
+        26..=28 => Command::Enable,
         _ => Command::UpdateProfile(fields(random)),
     }
 }

@@ -1,6 +1,8 @@
 //! Healing: nothing goes wrong any more, clocks are right, every node runs. Within a bounded number
 //! of steps all nodes hold the same.
 
+use std::fmt::Write as _;
+
 use jcas::events::stamp::Revision;
 use jcas::log::Vector;
 
@@ -87,14 +89,14 @@ impl World {
         let mut text = String::new();
         for machine in &self.machines {
             let Some(life) = &machine.life else { continue };
-            text.push_str(&format!("\n{}:", machine.name));
+            let _ = write!(text, "\n{}:", machine.name);
             for (origin, end) in life.checkpoints.log.vector() {
-                text.push_str(&format!(" {origin}:{}", end.sequence));
+                let _ = write!(text, " {origin}:{}", end.sequence);
             }
             if let Some(replica) = &life.replica {
                 let mut view = replica.view();
                 view.parked.messages.clear();
-                text.push_str(&format!("\n  rest {} {view:?}", life.is_at_rest()));
+                let _ = write!(text, "\n  rest {} {view:?}", life.is_at_rest());
             }
         }
         text

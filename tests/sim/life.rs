@@ -7,33 +7,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt as _;
-use jcas::actors::absorb::{Absorb, AbsorbRegistry, Absorbed, OfUser, Sorted};
-use jcas::actors::answers::Answers;
 use jcas::actors::checkpointer::Checkpoints;
 use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
-use jcas::actors::inbox::{Heard, InboxEngine, InboxParts};
-use jcas::actors::journal::{Journal, Outcome};
+use jcas::actors::inbox::Heard;
+use jcas::actors::journal::Journal;
 use jcas::actors::known::Known;
-use jcas::actors::parked::Parked;
-use jcas::actors::publisher::PublisherEngine;
-use jcas::actors::reconciler::{Pace, ReconcilerEngine};
 use jcas::actors::recovery::Recovered;
 use jcas::actors::registry::{self, RegistryEngine, RegistryFailure, RegistryParts, RegistryView};
-use jcas::actors::replica_parts::EngineParts;
-use jcas::actors::replicas::Replicas;
 use jcas::actors::replicating::ReplicaEngine;
-use jcas::actors::runs::RunReader;
 use jcas::actors::shard::{self, Answer, OnFatal, ShardEngine, ShardParts};
 use jcas::clock::{Clock, Entropy, NodeClock};
-use jcas::crypto::seals::{SealVerifier, Sealer};
+use jcas::crypto::seals::Sealer;
 use jcas::events::decide_registry::RegistryCommand;
 use jcas::events::event::OriginOpened;
 use jcas::events::ids::{BlindIndex, CompanyId, DeploymentId, Digest, NodeName, RegionId, UserId};
-use jcas::events::record::LogPosition;
 use jcas::events::stamp::Origin;
 use jcas::events::state::UserState;
 use jcas::log::{Append, Batch, LogWriter, Vector};
@@ -43,6 +33,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::commands::{self, Wish};
 use crate::ledger::Checked;
+use crate::mail::{Mail, Mailbox};
 use crate::net::SimNet;
 use crate::trees::LossyTrees;
 
@@ -57,31 +48,6 @@ const KNOWN_USERS_MAX: usize = 2;
 
 /// Most commands in line for one user.
 const WAITING_PER_USER_MAX: usize = 5;
-
-/// Messages that a node publishes before one is confirmed.
-const WINDOW: usize = 4;
-
-/// What comes to an engine.
-enum Mail {
-    Logged(Outcome),
-    Absorb(Absorb),
-    Registry(AbsorbRegistry),
-}
-
-/// What waits for an engine.
-#[derive(Clone, Default)]
-struct Mailbox(Arc<Mutex<VecDeque<Mail>>>);
-
-impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Mail>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn notify(&self) -> shard::Notify {
-        let mailbox = self.clone();
-        Arc::new(move |outcome| mailbox.lock().push_back(Mail::Logged(outcome)))
-    }
-}
 
 /// Keeps the writer where it is.
 struct Hold {
@@ -140,9 +106,9 @@ pub(crate) struct Birth {
 }
 
 /// What replication starts with once the life is recorded.
-struct Unborn {
-    clock: NodeClock,
-    heard: Arc<Mutex<VecDeque<Heard>>>,
+pub(crate) struct Unborn {
+    pub(crate) clock: NodeClock,
+    pub(crate) heard: Arc<Mutex<VecDeque<Heard>>>,
 }
 
 /// A running node.
@@ -162,10 +128,10 @@ pub(crate) struct Life {
     shards: Vec<ShardEngine>,
     registry: RegistryEngine,
     /// The shards' and behind them the registry's.
-    mailboxes: Vec<Mailbox>,
+    pub(crate) mailboxes: Vec<Mailbox>,
     released: Arc<Mutex<Vec<BlindIndex>>>,
     fatal: Arc<Mutex<Option<String>>>,
-    unborn: Unborn,
+    pub(crate) unborn: Unborn,
     held: Option<Hold>,
     next: Option<Hold>,
 }
@@ -183,7 +149,8 @@ pub(crate) struct Came {
     pub(crate) unknown: u64,
 }
 
-fn shard_of(user: UserId) -> usize {
+/// Whose a user is.
+pub(crate) fn shard_of(user: UserId) -> usize {
     usize::from(user.as_bytes()[15]) % SHARDS
 }
 
@@ -267,64 +234,6 @@ impl Life {
         Ok((life, OriginOpened { previous, verifying_key: sealer.verifying_key() }))
     }
 
-    /// Starts replication, as a node does when its life is recorded.
-    pub(crate) fn replicate(&mut self, deployment: &Deployment, cursor: LogPosition) -> Checked {
-        let own = self.own;
-        let sealer = deployment.sealers.get(&own.region).ok_or("a region without a key")?;
-        let log = Arc::clone(&self.checkpoints.log);
-        let runs = RunReader::new(log.reader(), sealer.clone(), own.region);
-        let verifier = |(region, sealer): (&RegionId, &Sealer)| {
-            Some((*region, SealVerifier::new(deployment.id, &sealer.verifying_key())?))
-        };
-        let heard = Arc::clone(&self.unborn.heard);
-        let mailboxes = self.mailboxes.clone();
-        let inbox = InboxEngine::new(InboxParts {
-            deployment: deployment.id,
-            own,
-            verifiers: deployment.sealers.iter().filter_map(verifier).collect(),
-            is_operators: Arc::new(|_| false),
-            clock: self.unborn.clock.clone(),
-            future_limit_ms: FUTURE_LIMIT_MS,
-            log: Arc::clone(&log),
-            writer: self.writer.clone(),
-            registry: self.view.clone(),
-            absorb: Arc::new(move |sorted, absorbed| absorb(&mailboxes, sorted, absorbed)),
-            notify: Arc::new(move |news| {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push_back(news);
-            }),
-        });
-        let pace = Pace {
-            vector: std::time::Duration::from_millis(2000),
-            fetch: std::time::Duration::from_millis(1500),
-            away: std::time::Duration::from_secs(20),
-        };
-        let peers = || deployment.nodes.iter().copied().filter(|node| *node != own.name());
-        self.replica = Some(ReplicaEngine::new(EngineParts {
-            deployment: deployment.id,
-            own,
-            sealer: sealer.clone(),
-            link: deployment.net.link(own.name()),
-            publisher: PublisherEngine::new(
-                deployment.id,
-                own.name(),
-                runs.clone(),
-                cursor,
-                WINDOW,
-            ),
-            inbox,
-            reconciler: ReconcilerEngine::new(own, peers(), pace),
-            answers: Answers::new(runs),
-            replicas: Replicas::new(peers()),
-            parked: Parked::default(),
-            log,
-            clock: Arc::clone(self.unborn.clock.wall()),
-            clock_limit_ms: FUTURE_LIMIT_MS,
-            take_tokens: Box::new(|_| ()),
-            state_hash: self.state_hash.subscribe(),
-        }));
-        Ok(())
-    }
-
     /// Hands an engine the oldest thing that waits for it. None: there is nothing. Otherwise says
     /// whether it came from elsewhere while something of the engine was on its way to the disk.
     pub(crate) fn deliver(&mut self, engine: usize) -> Option<bool> {
@@ -350,32 +259,6 @@ impl Life {
             }
             (Mail::Absorb(_), None) => false,
         })
-    }
-
-    /// Tells replication what it did not hear yet.
-    pub(crate) fn hear(&mut self) {
-        let Some(replica) = &mut self.replica else { return };
-        loop {
-            let heard =
-                self.unborn.heard.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(heard) = heard else { break };
-            replica.heard(heard);
-        }
-        let mut waiting = Vec::new();
-        for (ticket, mut confirm) in std::mem::take(&mut self.confirms) {
-            match (&mut confirm).now_or_never() {
-                Some(result) => replica.confirmed(ticket, result),
-                None => waiting.push((ticket, confirm)),
-            }
-        }
-        self.confirms = waiting;
-    }
-
-    /// Publishes what there is to publish.
-    pub(crate) fn publish(&mut self) {
-        if let Some(replica) = &mut self.replica {
-            self.confirms.extend(replica.publish());
-        }
     }
 
     /// Whether nothing waits anywhere in this node.
@@ -476,22 +359,5 @@ impl Life {
         self.registry.ask(registry::Ask { command, cause, reply });
         let reply = Reply::Registry(answer);
         self.pending.push(Pending::Asked(Asking { number, reply, _held: Vec::new() }));
-    }
-}
-
-/// Puts facts to everyone they touch, as the house does.
-fn absorb(mailboxes: &[Mailbox], sorted: Sorted, absorbed: &Arc<Absorbed>) {
-    let mut of_shards: BTreeMap<usize, Vec<OfUser>> = BTreeMap::new();
-    for of_user in sorted.users {
-        of_shards.entry(shard_of(of_user.0)).or_default().push(of_user);
-    }
-    for (shard, users) in of_shards {
-        let absorb = Absorb { users, absorbed: Arc::clone(absorbed) };
-        mailboxes[shard].lock().push_back(Mail::Absorb(absorb));
-    }
-    if !sorted.registry.is_empty() {
-        let (facts, absorbed) = (sorted.registry, Arc::clone(absorbed));
-        let absorb = AbsorbRegistry { facts, absorbed };
-        mailboxes[SHARDS].lock().push_back(Mail::Registry(absorb));
     }
 }

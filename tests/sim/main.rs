@@ -16,7 +16,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may stop at what must not happen, also in its helpers"
+    clippy::print_stdout,
+    reason = "a test may stop at what must not happen and tell how far it is, also in helpers"
 )]
 
 use jcas::files;
@@ -42,8 +43,10 @@ mod invariants;
 mod ledger;
 mod life;
 mod machine;
+mod mail;
 mod net;
 mod points;
+mod replication;
 mod steps;
 mod world;
 

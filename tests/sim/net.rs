@@ -47,6 +47,13 @@ pub(crate) struct Taken {
     pub(crate) harm: Option<Harm>,
 }
 
+/// What a broker will say of a message, and when.
+struct Awaited {
+    at_ms: u64,
+    sender: oneshot::Sender<Result<(), LinkError>>,
+    result: Result<(), LinkError>,
+}
+
 struct Inner {
     random: Seeded,
     now_ms: u64,
@@ -56,7 +63,7 @@ struct Inner {
     sealers: Vec<(RegionId, Sealer)>,
     queues: BTreeMap<NodeName, Vec<Queued>>,
     unacknowledged: BTreeMap<u64, (NodeName, Queued)>,
-    confirms: Vec<(u64, oneshot::Sender<Result<(), LinkError>>, Result<(), LinkError>)>,
+    confirms: Vec<Awaited>,
     cuts: BTreeSet<(NodeName, NodeName)>,
     next: u64,
     points: Points,
@@ -109,10 +116,10 @@ impl SimNet {
         let now_ms = inner.now_ms;
         let (due, later) = std::mem::take(&mut inner.confirms)
             .into_iter()
-            .partition::<Vec<_>, _>(|(at_ms, _, _)| *at_ms <= now_ms);
+            .partition::<Vec<_>, _>(|awaited| awaited.at_ms <= now_ms);
         inner.confirms = later;
         drop(inner);
-        for (_, sender, result) in due {
+        for Awaited { sender, result, .. } in due {
             // Whoever waited may be gone.
             let _gone = sender.send(result);
         }
@@ -310,7 +317,7 @@ impl Link for SimLink {
         }
         let (sender, confirm) = oneshot::channel();
         let at_ms = inner.now_ms + after_ms;
-        inner.confirms.push((at_ms, sender, result));
+        inner.confirms.push(Awaited { at_ms, sender, result });
         Box::pin(async move { confirm.await.unwrap_or(Err(LinkError::Down)) })
     }
 

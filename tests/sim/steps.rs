@@ -36,11 +36,11 @@ impl World {
             36..39 => self.administer(at, &mut life)?,
             39..50 => {
                 let engine = self.random.below(SHARDS + 1);
-                self.deliver(at, &mut life, engine)?;
+                self.deliver(&mut life, engine)?;
             }
             50..60 => end = self.turn(at, &mut life)?,
             60..84 => self.exchange(at, &mut life, 4)?,
-            84..87 => self.checkpoint(at, &mut life)?,
+            84..87 => self.checkpoint(&mut life)?,
             87..90 => self.break_or_mend(at)?,
             90..93 => end = Some(self.draw_end()),
             93 => self.machines[at].copy = Some(self.machines[at].copied()),
@@ -65,11 +65,11 @@ impl World {
     pub(crate) fn round(&mut self) -> Checked {
         for at in 0..self.machines.len() {
             let Some(mut life) = self.machines[at].life.take() else { continue };
-            self.deliver_all(at, &mut life)?;
+            self.deliver_all(&mut life)?;
             self.exchange(at, &mut life, 64)?;
             life.turn();
             self.observe(at, &mut life)?;
-            self.deliver_all(at, &mut life)?;
+            self.deliver_all(&mut life)?;
             life.hear();
             life.publish();
             self.machines[at].life = Some(life);
@@ -115,16 +115,16 @@ impl World {
         self.poll(life)
     }
 
-    fn deliver(&mut self, _at: usize, life: &mut Life, engine: usize) -> Checked<bool> {
+    fn deliver(&mut self, life: &mut Life, engine: usize) -> Checked<bool> {
         let Some(in_flight) = life.deliver(engine) else { return Ok(false) };
         self.points.hits(Point::AbsorbedInFlight, u64::from(in_flight));
         self.poll(life)?;
         Ok(true)
     }
 
-    pub(crate) fn deliver_all(&mut self, at: usize, life: &mut Life) -> Checked {
+    pub(crate) fn deliver_all(&mut self, life: &mut Life) -> Checked {
         for engine in 0..=SHARDS {
-            while self.deliver(at, life, engine)? {}
+            while self.deliver(life, engine)? {}
         }
         Ok(())
     }
@@ -206,12 +206,12 @@ impl World {
         Ok(())
     }
 
-    fn checkpoint(&mut self, at: usize, life: &mut Life) -> Checked {
+    fn checkpoint(&mut self, life: &mut Life) -> Checked {
         let checkpoints = std::sync::Arc::clone(&life.checkpoints);
         let mut settled = Ok(());
         checkpoints
             .take(|| {
-                settled = self.deliver_all(at, life);
+                settled = self.deliver_all(life);
                 true
             })
             .map_err(text)?;

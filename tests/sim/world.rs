@@ -165,7 +165,7 @@ impl World {
         for _ in 0..3 {
             life.turn();
             self.observe(at, life)?;
-            self.deliver_all(at, life)?;
+            self.deliver_all(life)?;
         }
         Ok(())
     }
