@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::certificates::Certificates;
-use crate::node::pause;
+use crate::node::{files_below, pause};
 
 /// Where the distribution keeps the broker's own programs.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -171,6 +171,14 @@ impl RabbitMq {
     /// Who signed its certificate, and others.
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
+    }
+
+    /// Whether its disk knows that a quorum queue is there. Killed before, it starts without a
+    /// leader for that queue (seen with 3.10), and whatever is bound to it is never confirmed.
+    pub fn has_on_disk(&self, queue: &str) -> bool {
+        let files = files_below(&self.folder.path().join("mnesia"));
+        let mut names = files.iter().filter(|(path, _)| path.ends_with("names.dets"));
+        names.any(|(_, bytes)| bytes.windows(queue.len()).any(|part| part == queue.as_bytes()))
     }
 
     /// Kills it where it stands.

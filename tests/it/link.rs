@@ -12,6 +12,7 @@ use bytes::Bytes;
 use jcas::events::ids::{NodeName, RegionId};
 use jcas::replication::amqp::{AmqpLink, AmqpSettings};
 use jcas::replication::link::{Confirm, Delivery, Link as _, LinkError, Way, WayState};
+use jcas::replication::topology::events_queue;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -332,6 +333,10 @@ fn a_broker_that_is_killed_loses_nothing_it_confirmed_and_is_used_again_when_it_
     let mut other = world.start("b/1", &["a/1", "b/2"], 2);
     // Nobody took these from the broker before it was killed: b/2 starts only afterwards.
     world.publish(&one, 0..50);
+    for node in ["b/1", "b/2"] {
+        let queue = events_queue(world.node(node));
+        wait_for("a queue on the disk", || two[0].has_on_disk(&queue).then_some(()));
+    }
     let under_way: Vec<_> = (50..100).map(|number| one.link.publish(body(number))).collect();
     two[0].kill();
     for confirm in under_way {
