@@ -258,26 +258,20 @@ impl Node {
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
         let (known, state_hash) = watch::channel(None);
-        let replica = match wires.connect {
-            None => None,
-            Some(connect) => {
-                let ground = Ground {
-                    config: &config.replication,
-                    deployment: &deployment,
-                    own: origin,
-                    log: &recovered.log,
-                    writer: &writer,
-                    house: &house,
-                    clock: &clock,
-                    wall: &wall,
-                    tokens: &tokens,
-                    state_hash,
-                };
-                let (replica, arbiter) = replication::start(ground, wires.peers, connect).await?;
-                arbiters.push(arbiter);
-                Some(replica)
-            }
+        let ground = Ground {
+            config: &config.replication,
+            deployment: &deployment,
+            own: origin,
+            log: &recovered.log,
+            writer: &writer,
+            house: &house,
+            clock: &clock,
+            wall: &wall,
+            tokens: &tokens,
+            state_hash,
         };
+        let (replica, arbiter) = replication::start(ground, wires).await?.unzip();
+        arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
         let accounts =
             make_accounts(config, &deployment, &house, origin, &wall, tokens, following)?;

@@ -106,12 +106,12 @@ pub(super) struct Ground<'a> {
     pub(super) state_hash: watch::Receiver<Option<(Vector, Digest)>>,
 }
 
-/// Starts the replication actor on a thread of its own.
+/// Starts the replication actor on a thread of its own, where there is a way to other nodes.
 pub(super) async fn start(
     ground: Ground<'_>,
-    peers: Vec<NodeName>,
-    connect: Connect,
-) -> Result<(Replica, Arbiter), AppError> {
+    wires: Wires,
+) -> Result<Option<(Replica, Arbiter)>, AppError> {
+    let Wires { peers, connect: Some(connect) } = wires else { return Ok(None) };
     let unlinked = unlinked(&ground, peers)?;
     let arbiter = Arbiter::new();
     let (reply, started) = oneshot::channel();
@@ -124,7 +124,7 @@ pub(super) async fn start(
         doing: "start the thread of replication",
         source: std::io::ErrorKind::Other.into(),
     })??;
-    Ok((replica, arbiter))
+    Ok(Some((replica, arbiter)))
 }
 
 /// Everything but the link, which is opened on the actor's own thread.

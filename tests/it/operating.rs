@@ -193,19 +193,19 @@ fn what_an_operator_cuts_off_is_gone_everywhere_also_what_was_upgraded_from_it()
     let from = (last(&life) + 1).to_string();
 
     // From here on us lies: a user that is none, and a hash by which somebody gets in.
-    let lie = there.register(person(3));
+    let invented = there.register(person(3));
     let now = jiff::Timestamp::now().to_string();
     let hash = json!({ "hash": bcrypt::hash("thief", 4).unwrap(), "changed_at": now });
     there.call("PUT", &format!("/v1/users/{upgraded}/legacy-hashes/NG"), hash).done(200);
     converge([&eu, &us]);
     shop.login("NG", "old@example.com", "thief").done(200);
     converge([&eu, &us]);
-    let upgrades = |region: &Region| {
+    let count_upgrades = |region: &Region| {
         let log = region.data.join("log");
         let shown = done(region, &["log", "show", log.to_str().unwrap(), "--user", &upgraded]);
         shown.matches("upgrade_of").count()
     };
-    assert_eq!(upgrades(&eu), 1, "the login upgraded the hash");
+    assert_eq!(count_upgrades(&eu), 1, "the login upgraded the hash");
 
     let key = jcas::deployment::open(&eu.data).unwrap().operator_key_left_here().unwrap();
     let other = us.data.join("keys").join("region-signing.key");
@@ -233,7 +233,8 @@ fn what_an_operator_cuts_off_is_gone_everywhere_also_what_was_upgraded_from_it()
         for user in [&kept, &upgraded, &before_cut] {
             assert_eq!(shop.user(user)["user_id"], json!(user));
         }
-        shop.call("GET", &format!("/v1/users/{lie}"), Value::Null).refused(404, "user_not_found");
+        shop.call("GET", &format!("/v1/users/{invented}"), Value::Null)
+            .refused(404, "user_not_found");
         shop.login("NG", "p3@example.com", "one two three").refused(401, "invalid_credentials");
         shop.login("NG", "old@example.com", "thief").refused(401, "invalid_credentials");
         shop.login("NG", "old@example.com", "own").done(200);
@@ -262,7 +263,7 @@ fn a_served_node_starts_again_by_itself_when_something_is_cut_off() {
     assert_eq!(node.stop(), 0);
     node.start();
     let shop = shop.at(&node);
-    let lie = shop.register(person(2));
+    let invented = shop.register(person(2));
     let answer = node.operate("GET", "/operator/regions", None);
     let life = answer.done(200).body["life"].as_str().unwrap().to_owned();
     let key = node.data().join("keys").join("operator.key");
@@ -278,7 +279,7 @@ fn a_served_node_starts_again_by_itself_when_something_is_cut_off() {
     let mut shop = shop;
     shop.url = url;
     assert_eq!(shop.user(&kept)["user_id"], json!(kept));
-    shop.call("GET", &format!("/v1/users/{lie}"), Value::Null).refused(404, "user_not_found");
+    shop.call("GET", &format!("/v1/users/{invented}"), Value::Null).refused(404, "user_not_found");
     assert_eq!(node.stop(), 0, "it is the process that was started");
 
     // A fold that did not know of it leaves no state behind that seems to.
@@ -289,8 +290,8 @@ fn a_served_node_starts_again_by_itself_when_something_is_cut_off() {
     let store = Store::new(Arc::new(folder.begin_rebuild().unwrap().0));
     let mut registry = RegistryState::default();
     let start = LogPosition::START;
-    let folded = fold_log(&reader, start, &store, &mut registry, |_| {}).unwrap();
-    assert!(folded.distrust_changed && !registry.distrust.is_empty());
+    let replayed = fold_log(&reader, start, &store, &mut registry, |_| {}).unwrap();
+    assert!(replayed.distrust_changed && !registry.distrust.is_empty());
     let known = fold_registry(&reader, store.registry_positions().unwrap()).unwrap();
     assert!(known.distrust.is_empty(), "the next start would not fold anew");
 }

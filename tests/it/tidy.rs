@@ -51,8 +51,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix_service", &["app"]),
     // A room, a file, or a folder of a room.
     ("lapin", &["replication/amqp"]),
-    ("rustls", &["tls"]),
-    ("tokio_rustls", &["app"]),
+    ("async_rs", &["replication/amqp/socket.rs"]),
+    ("async_compat", &["replication/amqp/socket.rs"]),
+    ("rustls", &["tls", "replication/amqp"]),
+    ("tokio_rustls", &["app", "replication/amqp/socket.rs"]),
     ("actix", &["actors", "app", "cli"]),
     ("sled", &["state"]),
     ("bincode", &["events/codec.rs"]),

@@ -43,6 +43,7 @@ pub(crate) struct Wish {
 }
 
 /// What a command is drawn from.
+#[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
     /// Everybody registered so far, anywhere.
     pub(crate) users: &'a [UserId],
@@ -228,7 +229,6 @@ fn existing(
     };
     match random.below(30) {
         0 => Command::Join(company),
-        1..=3 => Command::UpdateProfile(fields(random)),
         4..=6 => {
             let proof = credential(random, user, state).filter(|_| random.chance(50));
             set(random, proof.map(|found| Proof { user, mark: found.mark }))

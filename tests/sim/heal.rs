@@ -58,7 +58,7 @@ impl World {
 
     fn is_healed(&self) -> bool {
         let mut lives = self.machines.iter().filter_map(|machine| machine.life.as_ref());
-        let rests = lives.all(|life| life.is_at_rest());
+        let rests = lives.all(super::life::Life::is_at_rest);
         let vectors = self.vectors();
         rests && vectors.windows(2).all(|it| it[0] == it[1])
     }

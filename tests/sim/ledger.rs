@@ -132,7 +132,7 @@ impl Ledger {
         &mut self,
         old: &Vector,
         copy: &Vector,
-        others: impl Iterator<Item = &'a Vector> + Clone,
+        others: &(impl Iterator<Item = &'a Vector> + Clone),
     ) -> u64 {
         let mut destroyed = 0;
         for (origin, end) in old {

@@ -51,7 +51,7 @@ impl Life {
             }),
         });
         let pace = Pace {
-            vector: std::time::Duration::from_millis(2000),
+            vector: std::time::Duration::from_secs(2),
             fetch: std::time::Duration::from_millis(1500),
             away: std::time::Duration::from_secs(20),
         };

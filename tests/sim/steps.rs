@@ -41,7 +41,7 @@ impl World {
             50..60 => end = self.turn(at, &mut life)?,
             60..84 => self.exchange(at, &mut life, 4)?,
             84..87 => self.checkpoint(&mut life)?,
-            87..90 => self.break_or_mend(at)?,
+            87..90 => self.break_or_mend(at),
             90..93 => end = Some(self.draw_end()),
             93 => self.machines[at].copy = Some(self.machines[at].copied()),
             94 => {
@@ -68,7 +68,7 @@ impl World {
             self.deliver_all(&mut life)?;
             self.exchange(at, &mut life, 64)?;
             life.turn();
-            self.observe(at, &mut life)?;
+            self.observe(at, &life)?;
             self.deliver_all(&mut life)?;
             life.hear();
             life.publish();
@@ -85,7 +85,10 @@ impl World {
         let view = std::sync::Arc::clone(&life.view.borrow());
         let policies = |company| {
             let known = view.state.companies.get(&company);
-            known.map_or(jcas::events::policy::Policies::DEFAULT, |company| company.policies())
+            known.map_or(
+                jcas::events::policy::Policies::DEFAULT,
+                jcas::events::registry::CompanyState::policies,
+            )
         };
         let read = |user| life.read(user).unwrap_or_default();
         let wish = commands::draw(&mut self.random, ground, read, policies);
@@ -149,7 +152,11 @@ impl World {
     pub(crate) fn exchange(&mut self, at: usize, life: &mut Life, most: usize) -> Checked {
         life.hear();
         for _ in 0..most {
-            if !life.replica.as_ref().is_some_and(|replica| replica.has_room()) {
+            if !life
+                .replica
+                .as_ref()
+                .is_some_and(jcas::actors::replicating::ReplicaEngine::has_room)
+            {
                 break;
             }
             let Some(taken) = self.deployment.net.take(self.machines[at].name) else { break };
@@ -221,7 +228,7 @@ impl World {
     }
 
     /// Something between the nodes or a clock goes wrong, or right again.
-    fn break_or_mend(&mut self, at: usize) -> Checked {
+    fn break_or_mend(&mut self, at: usize) {
         let (now_ms, random) = (self.now_ms, self.random.draw());
         let clock = std::sync::Arc::clone(&self.machines[at].clock);
         let other = self.random.below(self.machines.len());
@@ -250,7 +257,6 @@ impl World {
                 clock.set(now_ms);
             }
         }
-        Ok(())
     }
 
     /// A node goes on with an old copy of its log.
@@ -264,7 +270,7 @@ impl World {
         let Some(copy) = self.machines[at].copy.take() else { return Ok(()) };
         let others = self.machines.iter().enumerate().filter(|(other, _)| *other != at);
         let others = others.map(|(_, machine)| &machine.known);
-        let destroyed = self.ledger.destroy(&self.machines[at].known, &copy.vector, others);
+        let destroyed = self.ledger.destroy(&self.machines[at].known, &copy.vector, &others);
         self.points.hit(Point::Restored);
         self.points.hits(Point::Destroyed, destroyed);
         self.note(format!("{at} is put back, {destroyed} events are gone"));

@@ -133,7 +133,8 @@ impl World {
         machine.disk.set_faults(Faults { power_off_after, ..Faults::default() });
         let Some((recovered, opened)) = machine.recover(&self.deployment, rebuild)? else {
             self.points.hit(Point::PowerWhileStarting);
-            return self.crash(at, End::PowerLost);
+            self.crash(at, End::PowerLost);
+            return Ok(());
         };
         if checked {
             invariants::state::check_recovered(&recovered, &machine.disk)?;
@@ -208,7 +209,8 @@ impl World {
             self.machines[at].disk.cut_off();
         }
         life.close();
-        self.crash(at, end)
+        self.crash(at, end);
+        Ok(())
     }
 
     fn count(&mut self, life: &Life) {
@@ -223,7 +225,7 @@ impl World {
         self.points.hits(Point::Compared, view.reconciler.compared);
     }
 
-    fn crash(&mut self, at: usize, end: End) -> Checked {
+    fn crash(&mut self, at: usize, end: End) {
         let (disk, trees) = (self.random.draw(), self.random.draw());
         let reverts = self.random.chance(30);
         let machine = &mut self.machines[at];
@@ -242,6 +244,5 @@ impl World {
             End::Killed => Point::Killed,
             End::Stopped => Point::Stopped,
         });
-        Ok(())
     }
 }

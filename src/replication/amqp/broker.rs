@@ -5,20 +5,20 @@
 //! or the system says when something fails.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Shutdown};
-use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties};
+use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
 use crate::events::ids::{NodeName, RegionId};
 
 use super::credentials::{CredentialsFile, User};
+use super::socket::{self, Grip};
 use super::trouble::{AmqpError, Trouble};
 
 /// How long any one call to a broker may take.
@@ -40,8 +40,8 @@ pub(super) struct Broker {
     /// Without user and password.
     address: AMQPUri,
     credentials: CredentialsFile,
-    /// PEM; what brokers' certificates may be signed by.
-    trusted: Option<Arc<str>>,
+    /// How TLS is spoken, and who is trusted; none where the address is without it.
+    tls: Option<Arc<ClientConfig>>,
     /// What it is told who this is.
     own: NodeName,
 }
@@ -58,7 +58,7 @@ impl Broker {
         region: RegionId,
         url: &str,
         credentials: CredentialsFile,
-        trusted: Option<Arc<str>>,
+        tls: Option<Arc<ClientConfig>>,
         own: NodeName,
     ) -> Result<Self, AmqpError> {
         // The parser's error would quote the address.
@@ -69,12 +69,12 @@ impl Broker {
         }
         address.query.heartbeat = Some(HEARTBEAT_S);
         credentials.user(region)?;
-        Ok(Self { region, address, credentials, trusted, own })
+        Ok(Self { region, address, credentials, tls, own })
     }
 
     /// Whether what is said to it, the password too, can be read on its way.
     pub(super) fn is_overheard(&self) -> bool {
-        let host = self.address.authority.host.trim_matches(['[', ']']);
+        let host = bare(&self.address.authority.host);
         let address: Result<IpAddr, _> = host.parse();
         let is_near = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
         matches!(self.address.scheme, AMQPScheme::AMQP) && !is_near
@@ -82,90 +82,52 @@ impl Broker {
 
     /// A connection.
     pub(super) async fn connect(&self, side: &'static str) -> Result<Session, Trouble> {
-        let socket = Socket::default();
         let User { name, password } = self.credentials.user(self.region)?;
         let mut address = self.address.clone();
         address.authority.userinfo.username = name;
         address.authority.userinfo.password = password.to_string();
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("jcas {} {side}", self.own).into());
-        let tls = OwnedTLSConfig {
-            identity: None,
-            cert_chain: self.trusted.as_deref().map(str::to_owned),
-        };
-        let kept = socket.clone();
-        let runtime =
-            lapin::runtime::default_runtime().map_err(Trouble::failed("find a runtime"))?;
+        let (grip, tls) = (Grip::default(), self.tls.clone());
+        let kept = grip.clone();
         let connecting = Connection::connector(
             address,
-            runtime,
-            async move |uri: AMQPUri, runtime| {
-                let host = uri.authority.host.trim_matches(['[', ']']);
-                let found = tokio::net::lookup_host((host, uri.authority.port)).await?;
-                let connecting = AsyncTcpStream::connect(&runtime, found.collect::<Vec<_>>());
-                let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
-                let stream = connected.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
-                if let AsyncTcpStream::Plain(plain) = &stream {
-                    kept.keep(plain.get_ref())?;
-                }
-                Ok(match uri.scheme {
-                    AMQPScheme::AMQP => stream,
-                    AMQPScheme::AMQPS => stream.into_tls(host, tls.as_ref()).await?,
-                })
+            socket::runtime(),
+            async move |uri: AMQPUri, _| {
+                let host = bare(&uri.authority.host);
+                let connecting = socket::connect(host, uri.authority.port, &kept);
+                let stream = match (uri.scheme, &tls) {
+                    (AMQPScheme::AMQP, _) => socket::clear(connecting.await?),
+                    (AMQPScheme::AMQPS, Some(tls)) => {
+                        socket::encrypted(connecting.await?, host, tls).await?
+                    }
+                    (AMQPScheme::AMQPS, None) => return Err(socket::no_tls().into()),
+                };
+                Ok(AsyncTcpStream::Plain(stream))
             },
             properties,
         );
         let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
         let failure = match connected {
-            Ok(Ok(connection)) => return Ok(Session { connection: Some(connection), socket }),
+            Ok(Ok(connection)) => return Ok(Session { connection: Some(connection), grip }),
             Ok(Err(source)) => Trouble::Failed { doing: "connect", source },
             Err(_) => Trouble::Slow("connect"),
         };
         // Who waits for a broker that does not speak is woken by the end of the stream.
-        socket.end();
+        grip.end();
         Err(failure)
     }
 }
 
-/// A second handle of a connection's socket. A connection whose broker does not read any more ends
-/// only by this.
-#[derive(Clone, Default)]
-struct Socket(Arc<Mutex<Handed>>);
-
-#[derive(Default)]
-enum Handed {
-    /// Nothing is connected yet.
-    #[default]
-    Awaited,
-    Open(std::net::TcpStream),
-    /// It is not wanted any more, nor is one that comes now.
-    Ended,
-}
-
-impl Socket {
-    fn keep(&self, stream: &tokio::net::TcpStream) -> io::Result<()> {
-        let second = stream.as_fd().try_clone_to_owned()?;
-        let mut handed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*handed, Handed::Ended) {
-            return Err(ErrorKind::ConnectionAborted.into());
-        }
-        *handed = Handed::Open(second.into());
-        Ok(())
-    }
-
-    fn end(&self) {
-        let mut handed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Handed::Open(stream) = std::mem::replace(&mut *handed, Handed::Ended) {
-            // One that is closed already is as well.
-            let _closed = stream.shutdown(Shutdown::Both);
-        }
-    }
+/// A host as it is looked up: an address of IPv6 has brackets in a URL alone.
+fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
 }
 
 /// A connection. Dropped, it says goodbye where the broker still listens, and ends in any case.
 pub(super) struct Session {
     connection: Option<Connection>,
-    socket: Socket,
+    grip: Grip,
 }
 
 impl Session {
@@ -183,15 +145,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let (connection, socket) = (self.connection.take(), self.socket.clone());
+        let (connection, grip) = (self.connection.take(), self.grip.clone());
         let (Some(connection), Ok(runtime)) = (connection, Handle::try_current()) else {
-            return socket.end();
+            return grip.end();
         };
         runtime.spawn(async move {
             let closing = connection.close(200, "the way is given up".into());
             // Whatever comes of it, the socket ends.
             let _closed = tokio::time::timeout(CLOSE_LIMIT, closing).await;
-            socket.end();
+            grip.end();
         });
     }
 }

@@ -23,6 +23,7 @@ mod declare;
 mod incoming;
 mod out;
 mod router;
+mod socket;
 mod status;
 mod tags;
 mod trouble;
@@ -150,12 +151,11 @@ impl AmqpLink {
 /// The brokers, the own region's first.
 fn brokers(settings: &AmqpSettings) -> Result<Vec<(RegionId, Broker)>, AmqpError> {
     let credentials = CredentialsFile::new(&settings.credentials_file);
-    let encrypted = settings.brokers.iter().any(|(_, url)| url.starts_with("amqps:"));
-    let trusted = if encrypted { Some(trusted::certificates(&settings.ca_file)?) } else { None };
+    let with_tls = settings.brokers.iter().any(|(_, url)| url.starts_with("amqps:"));
+    let tls = if with_tls { Some(trusted::client_config(&settings.ca_file)?) } else { None };
     let mut brokers = Vec::new();
     for (region, url) in settings.brokers.iter().take(64) {
-        let (credentials, trusted) = (credentials.clone(), trusted.clone());
-        let broker = Broker::new(*region, url, credentials, trusted, settings.own)?;
+        let broker = Broker::new(*region, url, credentials.clone(), tls.clone(), settings.own)?;
         if broker.is_overheard() {
             tracing::warn!(
                 broker = %region,

@@ -22,7 +22,7 @@ pub enum AmqpError {
         problem: String,
     },
     /// The certificates to trust cannot be read.
-    #[error("the certificates in {} cannot be read", path.display())]
+    #[error("no certificates can be had from {}: {source}", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,

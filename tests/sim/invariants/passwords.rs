@@ -38,17 +38,14 @@ impl Right {
     fn legacy(&mut self, recorded: &Recorded, asked: &AddLegacyHash, changed: Option<u64>) {
         let (now, origin) = (recorded.header.revision, recorded.header.origin);
         let password = password(&asked.hash);
-        match changed {
-            Some(at_ms) => {
-                let at = EffectiveTime::claimed(at_ms, now);
-                self.password((at, now, origin), password);
-            }
-            None => {
-                let made = (EffectiveTime::LOWEST, now, origin);
-                let standing = self.imports.entry(asked.slot).or_insert((made, password));
-                if made > standing.0 {
-                    *standing = (made, password);
-                }
+        if let Some(at_ms) = changed {
+            let at = EffectiveTime::claimed(at_ms, now);
+            self.password((at, now, origin), password);
+        } else {
+            let made = (EffectiveTime::LOWEST, now, origin);
+            let standing = self.imports.entry(asked.slot).or_insert((made, password));
+            if made > standing.0 {
+                *standing = (made, password);
             }
         }
     }

@@ -101,7 +101,9 @@ pub(crate) fn state_hash(life: &Life) -> Checked<Digest> {
 pub(crate) fn check_recovered(recovered: &Recovered<LossyTrees>, disk: &SimDisk) -> Checked {
     let log = read_log(disk)?;
     let mut folded = Folded::default();
-    log.iter().for_each(|recorded| folded.fold(&recorded.fact));
+    for recorded in log {
+        folded.fold(&recorded.fact);
+    }
     check_state(&recovered.store, &recovered.registry, &recovered.log.reader(), &folded)
 }
 
@@ -139,7 +141,8 @@ fn check_claims(store: &Store, expected: &Folded) -> Checked {
     let mut entries = 0;
     for index in commands::identities() {
         let claims = |state: &UserState| {
-            state.is_live() && state.claims.get(&index).is_some_and(|claims| claims.is_live())
+            state.is_live()
+                && state.claims.get(&index).is_some_and(jcas::events::state::Claims::is_live)
         };
         let naive = expected.users.iter().filter(|(_, state)| claims(state));
         let naive: BTreeSet<_> = naive.map(|(user, _)| *user).collect();

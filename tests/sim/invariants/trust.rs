@@ -10,7 +10,7 @@ use crate::ledger::{Checked, ensure};
 
 pub(crate) fn check(end: &End<'_>) -> Checked {
     for user in &end.users {
-        let creator = end.folded.users.get(user).and_then(|state| state.creator());
+        let creator = end.folded.users.get(user).and_then(jcas::events::state::UserState::creator);
         for recorded in end.of_user(*user) {
             let ours = recorded.header.cause.company == Some(commands::club());
             if !ours || creator.is_none() || creator == Some(commands::club()) {
@@ -19,8 +19,8 @@ pub(crate) fn check(end: &End<'_>) -> Checked {
             let number = commands::number(&recorded.header.cause).unwrap_or_default();
             let wish = end.ledger.entries.get(&number).and_then(|entry| entry.wish.as_ref());
             let allowed = match (&recorded.fact.event, wish.map(|wish| &wish.command)) {
-                (Some(Event::CompanyJoined(_)), Some(Command::Join(_))) => true,
-                (Some(Event::PasswordSet(_)), Some(Command::UpgradePassword(_))) => true,
+                (Some(Event::CompanyJoined(_)), Some(Command::Join(_)))
+                | (Some(Event::PasswordSet(_)), Some(Command::UpgradePassword(_))) => true,
                 (Some(Event::PasswordSet(_)), Some(Command::SetPassword(set))) => {
                     set.proof.is_some()
                 }
