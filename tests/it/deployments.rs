@@ -231,7 +231,8 @@ fn older_branch_keys_are_wrapped_once_for_a_region_that_comes_later() {
 fn wrapped_for(node: &Node) -> Vec<String> {
     let (printed, _) = done(node, &["log", "show", "--json"]);
     let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let made = events.filter(|event| event["kind"] == json!("BranchKeyCreated")).last().unwrap();
+    let made =
+        events.filter(|event| event["kind"] == json!("BranchKeyCreated")).next_back().unwrap();
     let regions = made["content"]["regions"].as_array().unwrap().iter();
     let mut names: Vec<_> = regions.map(|it| it.as_str().unwrap().to_owned()).collect();
     names.sort();

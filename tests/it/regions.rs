@@ -26,7 +26,7 @@ pub struct Region {
 
 fn config(data: &Path, name: NodeName) -> Config {
     let mut config = Config::embedded().unwrap();
-    config.node.data_dir = data.to_owned();
+    data.clone_into(&mut config.node.data_dir);
     config.node.region = name.region;
     config.node.name = name.node;
     config.http.listen = "127.0.0.1:0".parse().unwrap();
@@ -40,6 +40,7 @@ fn config(data: &Path, name: NodeName) -> Config {
     config.replication.wait_all_ms = 10_000;
     config.replication.vector_ms = 100;
     config.replication.fetch_ms = 1000;
+    config.replication.away_s = 2;
     config
 }
 
