@@ -203,7 +203,7 @@ fn a_region_is_added_and_another_retired_while_nodes_run() {
 /// The regions that a node's log says branch keys were wrapped for later.
 fn wrapped_later(node: &Node) -> Vec<Value> {
     let (printed, _) = done(node, &["log", "show", "--json"]);
-    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let wrapped = events.filter(|event| event["kind"] == json!("BranchKeyWrapped"));
     wrapped.map(|event| event["content"]["region"].clone()).collect()
 }
@@ -230,9 +230,8 @@ fn older_branch_keys_are_wrapped_once_for_a_region_that_comes_later() {
 /// The regions that the newest branch key in a node's log is wrapped for.
 fn wrapped_for(node: &Node) -> Vec<String> {
     let (printed, _) = done(node, &["log", "show", "--json"]);
-    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let made =
-        events.filter(|event| event["kind"] == json!("BranchKeyCreated")).next_back().unwrap();
+    let mut events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let made = events.rfind(|event| event["kind"] == json!("BranchKeyCreated")).unwrap();
     let regions = made["content"]["regions"].as_array().unwrap().iter();
     let mut names: Vec<_> = regions.map(|it| it.as_str().unwrap().to_owned()).collect();
     names.sort();
