@@ -203,7 +203,7 @@ fn a_region_is_added_and_another_retired_while_nodes_run() {
 /// The regions that a node's log says branch keys were wrapped for later.
 fn wrapped_later(node: &Node) -> Vec<Value> {
     let (printed, _) = done(node, &["log", "show", "--json"]);
-    let mut events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let wrapped = events.filter(|event| event["kind"] == json!("BranchKeyWrapped"));
     wrapped.map(|event| event["content"]["region"].clone()).collect()
 }

@@ -45,6 +45,7 @@ mod overload;
 mod quantum;
 mod races;
 mod readme;
+mod region_brokers;
 mod regions;
 mod repeats;
 mod rights;
