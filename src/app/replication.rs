@@ -32,6 +32,8 @@ use crate::tokens::{Token, UsedTokens};
 
 use super::AppError;
 
+pub use crate::replication::memory::MemoryHub;
+
 /// Where the publisher's cursor lies in a data folder.
 const REPLICATION_FOLDER: &str = "replication";
 

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 
 use crate::app::listeners::Listeners;
-use crate::app::replication::Wire;
+use crate::app::replication::{MemoryHub, Wire};
 use crate::app::{self, Node};
 use crate::cli::serve::{self, Metrics};
 use crate::config::Config;
 use crate::deployment::error::DeploymentError;
 use crate::deployment::{self, bundle};
 use crate::events::ids::NodeName;
-use crate::replication::memory::MemoryHub;
 
 /// Each region's only node.
 const NODE: &str = "n1";
