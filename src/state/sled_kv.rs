@@ -211,6 +211,7 @@ mod tests {
     use super::*;
     use crate::files::Disk;
 
+    #[expect(clippy::disallowed_methods, reason = "nothing tells when another's fork has ended")]
     fn open(folder: &Path) -> Result<SledKv, StateError> {
         let files: Arc<dyn Files> = Arc::new(Disk);
         // A child of another test, between its fork and its exec, holds every lock of this process.

@@ -57,6 +57,13 @@ fn hurt(fault: usize, two: &mut Two, us: &mut Node) -> fn(&mut Two, &mut Node) {
             |_, _| ()
         }
         _ => {
+            // Killed before, it would start without a leader for the queue.
+            for region in REGIONS {
+                let queue = format!("jcas.events.to.{region}.n1");
+                wait_for("the queue to be on the disk", || {
+                    two[0].has_on_disk(&queue).then_some(())
+                });
+            }
             two[0].kill();
             |two, _| {
                 two[0].begin();
