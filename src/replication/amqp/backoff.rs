@@ -9,6 +9,12 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest: a broker that is back is found soon.
 const LONGEST: Duration = Duration::from_secs(3);
 
+/// The first wait after a connection by which nothing was ever confirmed, ...
+const SILENT_FIRST: Duration = Duration::from_secs(5);
+
+/// ... and the longest. Each such connection holds messages up.
+const SILENT_LONGEST: Duration = Duration::from_secs(30);
+
 /// A connection that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
 
@@ -17,11 +23,12 @@ const GOOD: Duration = Duration::from_secs(5);
 pub(super) struct Backoff {
     wait: Duration,
     connected: Option<Instant>,
+    silent: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { wait: FIRST, connected: None }
+        Self { wait: FIRST, connected: None, silent: SILENT_FIRST }
     }
 }
 
@@ -29,6 +36,18 @@ impl Backoff {
     /// A connection is there.
     pub(super) fn connected(&mut self) {
         self.connected = Some(Instant::now());
+    }
+
+    /// How long to wait now that a broker connected, took messages and confirmed none of them.
+    pub(super) fn next_after_silence(&mut self) -> Duration {
+        let wait = self.silent;
+        self.silent = (wait * 2).min(SILENT_LONGEST);
+        wait
+    }
+
+    /// A broker confirmed something.
+    pub(super) const fn confirmed(&mut self) {
+        self.silent = SILENT_FIRST;
     }
 
     /// How long to wait now.
@@ -55,6 +74,15 @@ mod tests {
         assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= LONGEST), "{waits:?}");
         assert!(waits[10..].iter().all(|wait| *wait >= LONGEST / 2), "{waits:?}");
+    }
+
+    #[test]
+    fn a_broker_that_confirms_nothing_is_left_alone_for_longer_and_longer() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..6).map(|_| backoff.next_after_silence().as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 30, 30, 30]);
+        backoff.confirmed();
+        assert_eq!(backoff.next_after_silence(), SILENT_FIRST);
     }
 
     #[test]

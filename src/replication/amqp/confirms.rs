@@ -38,6 +38,7 @@ pub(super) struct Confirms<T> {
     /// Messages that came back and whose own confirmation is not there yet.
     returned: BTreeSet<u64>,
     next: u64,
+    any_accepted: bool,
 }
 
 struct Waiting<T> {
@@ -50,7 +51,7 @@ struct Waiting<T> {
 
 impl<T> Default for Confirms<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), returned: BTreeSet::new(), next: 1 }
+        Self { waiting: VecDeque::new(), returned: BTreeSet::new(), next: 1, any_accepted: false }
     }
 }
 
@@ -65,6 +66,11 @@ impl<T> Confirms<T> {
         let number = self.next;
         self.next += 1;
         self.waiting.push_back(Waiting { number, since: now, kept, answering, answer: None });
+    }
+
+    /// Whether the broker ever accepted one.
+    pub(super) const fn any_accepted(&self) -> bool {
+        self.any_accepted
     }
 
     /// Since when the oldest waits.
@@ -98,6 +104,7 @@ impl<T> Confirms<T> {
                 Answer::Accepted if !came_back => Ok(()),
                 Answer::Accepted | Answer::GaveBack(_) => Err(LinkError::Returned),
             };
+            self.any_accepted |= result.is_ok();
             answered.push((it.kept, result));
         }
         self.waiting = waiting;

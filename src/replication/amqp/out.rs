@@ -67,30 +67,43 @@ impl Out {
         let mut backoff = Backoff::default();
         loop {
             let opening = open(&self.broker, &self.topology);
-            let trouble = match route_on_while(opening, &mut self.queues, &self.router).await {
+            let opened = route_on_while(opening, &mut self.queues, &self.router).await;
+            let (trouble, is_silent) = match opened {
                 Ok(opened) => {
                     backoff.connected();
-                    self.status.connected(Side::Out);
-                    let mut confirms = Confirms::default();
-                    let trouble = self.serve(&opened, &mut confirms).await;
-                    self.status.lost(Side::Out, &trouble);
-                    let error = told(&trouble);
-                    for parcel in confirms.take_all() {
-                        self.router.route(parcel.refused(error));
-                    }
-                    trouble
+                    self.publish_by(opened, &mut backoff).await
                 }
                 Err(trouble) => {
                     self.status.lost(Side::Out, &trouble);
-                    trouble
+                    (trouble, false)
                 }
             };
             if matches!(trouble, Trouble::Shut) {
                 return;
             }
-            let wait = tokio::time::sleep(backoff.next());
-            route_on_while(wait, &mut self.queues, &self.router).await;
+            let wait = if is_silent { backoff.next_after_silence() } else { backoff.next() };
+            route_on_while(tokio::time::sleep(wait), &mut self.queues, &self.router).await;
         }
+    }
+
+    /// Publishes by a connection for as long as it lasts. Says what ended it, and whether the
+    /// broker took messages and never confirmed one.
+    async fn publish_by(&mut self, opened: Opened, backoff: &mut Backoff) -> (Trouble, bool) {
+        self.status.connected(Side::Out);
+        let mut confirms = Confirms::default();
+        let trouble = self.serve(&opened, &mut confirms).await;
+        // Closed first: what is routed on does not come back here.
+        self.status.lost(Side::Out, &trouble);
+        if confirms.any_accepted() {
+            backoff.confirmed();
+        }
+        let is_late = |since: Instant| since.elapsed() >= self.confirm_limit;
+        let is_silent = !confirms.any_accepted() && confirms.oldest().is_some_and(is_late);
+        let error = told(&trouble);
+        for parcel in confirms.take_all() {
+            self.router.route(parcel.refused(error));
+        }
+        (trouble, is_silent)
     }
 
     /// Publishes until something is wrong.
