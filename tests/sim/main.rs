@@ -9,9 +9,10 @@
 //! threads, move only when they are told to (`life`). One test runs a seed twice and compares the
 //! traces.
 //!
-//! `JCAS_SIM_SEEDS=5000` runs more seeds, `JCAS_SIM_SEED=7` one, `JCAS_SIM_SEEDS=forever` runs
-//! until something does not hold. A failure prints its seed. `scripts/mutants` breaks what is
-//! simulated, one thing at a time, and shows that these tests then fail.
+//! `scripts/sim` runs more seeds than a test run does (`JCAS_SIM_SEEDS`), one with its trace
+//! (`JCAS_SIM_SEED`), or any number until something does not hold. A failure prints its seed.
+//! `scripts/mutants` breaks what is simulated, one thing at a time, and shows that these tests then
+//! fail.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
