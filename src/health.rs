@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::accounts::Accounts;
 use crate::accounts::view::rfc3339;
 use crate::actors::replica::{Replica, ReplicaView};
+use crate::app::catching_up::CatchingUp;
 use crate::app::compare::StateHashes;
 use crate::clock::NodeClock;
 use crate::crypto::seals::operator_signed;
@@ -41,6 +42,8 @@ pub struct NodeHealth {
     pub replica: Option<Replica>,
     /// What the state is compared by.
     pub hashes: Arc<StateHashes>,
+    /// Whether the node is still catching up.
+    pub catching_up: CatchingUp,
 }
 
 /// How long replication may take to say how it is.
@@ -126,6 +129,11 @@ impl NodeHealth {
             let state = replication_state(replica).await;
             checks.push(HealthCheck { name: "replication", state });
         }
+        let serving = serving && self.admits();
+        if !self.admits() {
+            let state = "not yet: this node joined or was restored".to_owned();
+            checks.push(HealthCheck { name: "caught_up", state });
+        }
         let status = match (serving, checks.iter().all(|check| check.state == "ok")) {
             (true, true) => "ready",
             (true, false) => "degraded",
@@ -136,6 +144,10 @@ impl NodeHealth {
 }
 
 impl Health for NodeHealth {
+    fn admits(&self) -> bool {
+        !self.catching_up.is_under_way()
+    }
+
     fn report(&self) -> BoxFuture<'_, HealthReport> {
         Box::pin(self.look())
     }

@@ -326,15 +326,17 @@ impl ReconcilerEngine {
         behind * 2 > all
     }
 
-    /// Whether this node's vector is known to be behind no peer that was heard lately, and at least
-    /// one was, or there is none.
+    /// Whether nothing can be missing here that a peer has that was heard lately, and at least one
+    /// was, or there is none.
     pub fn is_caught_up(&self, now_ms: u64, own: &Vector) -> bool {
         let mut present = self.peers.values().filter(|peer| self.is_present(peer, now_ms));
         let heard = self.peers.is_empty() || present.clone().next().is_some();
         heard
             && present.all(|peer| {
-                let behind = |end| matches!(standing::standing(own, end), Standing::Behind);
-                !peer.nodes.iter().any(behind)
+                let lacks = |end| {
+                    matches!(standing::standing(own, end), Standing::Behind | Standing::Differs)
+                };
+                !peer.nodes.iter().any(lacks)
             })
     }
 

@@ -7,6 +7,8 @@
 //!
 //! Everything is stopped in the opposite order, and a last checkpoint makes the next start short.
 
+pub mod backup;
+pub mod catching_up;
 pub mod compare;
 pub mod distrust;
 pub mod ending;
@@ -52,6 +54,7 @@ use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
 use crate::tls::{Tls, TlsError};
 
+use self::catching_up::CatchingUp;
 use self::compare::StateHashes;
 use self::ending::{Ending, ending};
 use self::keys::fill_holes;
@@ -271,11 +274,11 @@ impl Node {
             state_hash,
         };
         let (replica, arbiter) = replication::start(ground, wires).await?.unzip();
+        let catching_up = CatchingUp::begin(deployment.folder().to_owned(), replica.clone());
         arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
-        let accounts =
-            make_accounts(config, &deployment, &house, origin, &wall, tokens, following)?;
-        let accounts = Arc::new(accounts);
+        let accounts = make_accounts(config, &deployment, &house, origin, &wall, tokens, following)
+            .map(Arc::new)?;
         let checkpointer = Checkpointer::start(CheckpointParts {
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),
@@ -305,15 +308,15 @@ impl Node {
             own: origin,
             replica: replica.clone(),
             hashes,
+            catching_up,
         });
         if let Some(tls) = &listeners.tls {
             keep_fresh(tls, Duration::from_secs(config.http.tls.reload_s));
         }
+        let gauges = Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
+            .with_tls(listeners.tls.clone())
+            .with_replica(replica.clone());
         if config.metrics.enabled {
-            let gauges =
-                Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
-                    .with_tls(listeners.tls.clone())
-                    .with_replica(replica.clone());
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
         actix::spawn(fill_holes(Arc::clone(&accounts)));

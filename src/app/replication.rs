@@ -35,10 +35,10 @@ use super::AppError;
 pub use crate::replication::memory::MemoryHub;
 
 /// Where the publisher's cursor lies in a data folder.
-const REPLICATION_FOLDER: &str = "replication";
+pub(super) const REPLICATION_FOLDER: &str = "replication";
 
 /// The file of the cursor.
-const CURSOR_FILE: &str = "cursor";
+pub(super) const CURSOR_FILE: &str = "cursor";
 
 /// Messages of other nodes that wait for this one's inbox; more stay at the brokers.
 const DELIVERIES_MAX: usize = 64;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use. What is asked for goes to standard output, everything
 //! else to standard error.
 
+pub mod backup;
 pub mod bundle;
 pub mod check_config;
 pub mod client;
@@ -98,6 +99,10 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     State(state::StateArgs),
     /// Fold a log or an export in memory and say what came of it.
     Replay(replay::ReplayArgs),
+    /// Copy what a node cannot do without into a new folder, also while the node runs.
+    Backup(backup::BackupArgs),
+    /// Make a node's data folder from a backup.
+    Restore(backup::RestoreArgs),
 }
 
 /// Reads the command line, does what it says, and says how it went.
@@ -135,6 +140,8 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Key(args) => operator::keys(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),
         Command::State(args) => state::run(config, &args),
+        Command::Backup(args) => backup::backup(config, &args),
+        Command::Restore(args) => backup::restore(config, &args),
         Command::CheckConfig
         | Command::Openapi
         | Command::Call(_)

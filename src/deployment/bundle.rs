@@ -151,8 +151,13 @@ pub fn join(
         }
         other => other,
     })?;
-    let contents =
-        Contents { description: &description, secrets: &secrets, operator: None, bundles: &[] };
+    let contents = Contents {
+        description: &description,
+        secrets: &secrets,
+        operator: None,
+        bundles: &[],
+        behind: true,
+    };
     create::create(&folder, &contents, randomness)?;
     open(&folder)
 }

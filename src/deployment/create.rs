@@ -11,7 +11,7 @@ use super::error::DeploymentError;
 use super::file::{self, io_error};
 use super::key_file::{FIRST_VERSION, KeyPurpose, SecretKey, StoredKey};
 use super::secrets::Secrets;
-use super::{BUNDLES_FOLDER, KEYS_FOLDER, Randomness};
+use super::{BUNDLES_FOLDER, KEYS_FOLDER, Randomness, catching_up};
 
 /// What a new data folder is filled with.
 pub(super) struct Contents<'a> {
@@ -21,6 +21,8 @@ pub(super) struct Contents<'a> {
     pub(super) operator: Option<&'a SecretKey>,
     /// For the nodes that are to join, if any.
     pub(super) bundles: &'a [Bundle],
+    /// Whether others may have events that it has not: its first start catches up.
+    pub(super) behind: bool,
 }
 
 /// The folder's full path, if a deployment may be made there: it is empty or does not exist.
@@ -83,7 +85,7 @@ pub(super) fn create(
 
 /// Writes everything into an empty folder and makes it durable.
 fn fill(folder: &Path, contents: &Contents<'_>) -> Result<(), DeploymentError> {
-    let Contents { description, secrets, operator, bundles } = *contents;
+    let Contents { description, secrets, operator, bundles, behind } = *contents;
     let keys = folder.join(KEYS_FOLDER);
     file::create_private_folder(&keys)?;
     for key in secrets.stored(description) {
@@ -102,6 +104,9 @@ fn fill(folder: &Path, contents: &Contents<'_>) -> Result<(), DeploymentError> {
             bundle.write_new(&waiting.join(bundle.file_name()))?;
         }
         file::sync_folder(&waiting)?;
+    }
+    if behind {
+        catching_up::mark(folder)?;
     }
     description.write_new(folder)?;
     file::sync_folder(folder)

@@ -43,7 +43,7 @@ use crate::events::ids::{DeploymentId, NodeId, NodeName, RegionId};
 use crate::kms::local::WrappingPublicKey;
 
 /// The file's name in the data folder.
-pub(super) const DESCRIPTION_FILE: &str = "deployment.json";
+pub const DESCRIPTION_FILE: &str = "deployment.json";
 
 const FORMAT: u32 = 1;
 

@@ -19,10 +19,10 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::Randomness;
 use super::description::Common;
 use super::error::DeploymentError;
 use super::file;
+use super::{OPERATOR_KEY_FILE, Randomness};
 use crate::events::ids::DeploymentId;
 
 /// Bytes of a secret.
@@ -84,7 +84,7 @@ impl KeyPurpose {
             Self::Index => "index.key",
             Self::RegionWrapping => "region-wrapping.key",
             Self::RegionSigning => "region-signing.key",
-            Self::Operator => "operator.key",
+            Self::Operator => OPERATOR_KEY_FILE,
         }
     }
 

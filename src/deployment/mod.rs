@@ -10,6 +10,7 @@
 //!     operator.key           speaks for the operator: to be moved off the node and kept offline
 //!   bundles/                 0700, each file 0600: for nodes that are to join, to be taken there
 //!   operator-token           0600, opens the operator listener; made by the first start
+//!   catching-up              there until a node that joined or was restored has what others have
 //!   lock                     held by the process that works here
 //! ```
 //!
@@ -23,6 +24,7 @@
 //! | `bundle` | what a further node joins with |
 //! | `regions` | regions that are added and retired later |
 //! | `lock`, `token` | one process a folder; the operator token |
+//! | `catching_up` | whether others have what this node has not |
 //! | `file`, `error` | shared by the files above |
 //!
 //! A node that joins differs from a first one only in where its description and secrets come from:
@@ -31,6 +33,7 @@
 //! It must never know what is kept beside these files (log, state), nor any actor.
 
 pub mod bundle;
+pub mod catching_up;
 pub mod description;
 pub mod error;
 pub mod key_file;
@@ -66,7 +69,10 @@ use crate::kms::local::{LocalKms, WrappingSecret};
 pub const SHARDS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 
 /// The folder of the key files, in the data folder.
-const KEYS_FOLDER: &str = "keys";
+pub const KEYS_FOLDER: &str = "keys";
+
+/// The file of the operator key, in the folder of the key files.
+pub const OPERATOR_KEY_FILE: &str = "operator.key";
 
 /// The folder of the bundles that were made here, in the data folder.
 pub const BUNDLES_FOLDER: &str = "bundles";
@@ -145,6 +151,7 @@ pub fn init(
         secrets: &secrets,
         operator: Some(&operator),
         bundles: &bundles,
+        behind: false,
     };
     create::create(&folder, &contents, randomness)?;
     open(&folder)

@@ -68,6 +68,33 @@ pub trait Files: Send + Sync {
     fn space(&self, folder: &Path) -> io::Result<Space>;
 }
 
+/// Bytes that are copied at once.
+const COPY_BYTES: u64 = 1024 * 1024;
+
+/// Copies a file into a new one, as long as it is when this begins, and waits until the copy is
+/// durable; its name is once the folder is. `progress` is told the bytes. Returns how many.
+pub fn copy(
+    files: &dyn Files,
+    from: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<u64> {
+    let (source, target) = (files.open_read(from)?, files.open(to, true)?);
+    let length = source.len()?;
+    let mut buffer = vec![0; usize::try_from(length.min(COPY_BYTES)).unwrap_or(0)];
+    let mut done = 0;
+    while done < length {
+        let bytes = usize::try_from(length - done).unwrap_or(usize::MAX).min(buffer.len());
+        let part = buffer.get_mut(..bytes).unwrap_or_default();
+        source.read_exact_at(part, done)?;
+        target.write_all_at(part, done)?;
+        done = done.saturating_add(bytes as u64);
+        progress(done);
+    }
+    target.sync_data()?;
+    Ok(done)
+}
+
 /// The files of this machine. New ones are readable by their owner alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;

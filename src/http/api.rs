@@ -35,6 +35,9 @@ pub struct Api {
 
 /// How the node is.
 pub trait Health: Send + Sync {
+    /// Whether companies are answered: not while the node lacks what others have.
+    fn admits(&self) -> bool;
+
     /// Each dependency and its state.
     fn report(&self) -> BoxFuture<'_, HealthReport>;
 }

@@ -2,11 +2,12 @@
 //!
 //! Every call goes through the same steps, in this order, before its handler sees it:
 //!
-//! 1. the API key is recognised (`caller`);
-//! 2. its limits are looked at (`limits`);
-//! 3. the body is read, bounded (`body`);
-//! 4. the signature is checked (`signed`): where the company must sign, and wherever there is one;
-//! 5. the caller is made: who asks, what it may do, and what is kept of the request.
+//! 1. a node that lacks what others have answers nobody;
+//! 2. the API key is recognised (`caller`);
+//! 3. its limits are looked at (`limits`);
+//! 4. the body is read, bounded (`body`);
+//! 5. the signature is checked (`signed`): where the company must sign, and wherever there is one;
+//! 6. the caller is made: who asks, what it may do, and what is kept of the request.
 //!
 //! So what a caller without a key sends is never read, and a handler is never given a body that
 //! nobody vouches for.
@@ -125,6 +126,9 @@ struct Admitted {
 /// The steps.
 async fn admit(request: &HttpRequest, body: Body) -> Result<Admitted, ApiError> {
     let api = request.app_data::<web::Data<Api>>().ok_or(ApiError::Internal)?;
+    if !api.health.admits() {
+        return Err(ApiError::CatchingUp);
+    }
     let recognised = recognise(request, api)?;
     limits::admit(request, api, recognised.caller.key)?;
     let carried = match body {

@@ -62,6 +62,9 @@ pub enum ApiError {
         /// Seconds until then.
         retry_after_s: u64,
     },
+    /// The node joined or was restored, and lacks what others have.
+    #[error("this node is still catching up with the others; ask another one")]
+    CatchingUp,
     /// The operator's token is missing or wrong.
     #[error("the operator token is missing or wrong; it is in the data folder")]
     OperatorTokenInvalid,
@@ -169,7 +172,9 @@ impl ApiError {
             Self::Token(fault) => token_kind(fault.fault),
             Self::ReplayedRequest => (StatusCode::CONFLICT, "replayed_request"),
             Self::TokensFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
-            Self::TokensUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::TokensUnknown { .. } | Self::CatchingUp => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
@@ -228,9 +233,8 @@ impl ApiError {
             Self::Account(AccountError::RateLimited(exceeded)) => {
                 Some(whole_seconds(exceeded.retry_after))
             }
-            Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_)) => {
-                Some(RETRY_AFTER_S)
-            }
+            Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_))
+            | Self::CatchingUp => Some(RETRY_AFTER_S),
             Self::TokensFull { retry_after_s } | Self::TokensUnknown { retry_after_s } => {
                 Some(*retry_after_s)
             }

@@ -89,6 +89,7 @@
 mod batch;
 mod blank;
 mod chain;
+mod copy;
 mod cursor;
 mod erase;
 mod error;
@@ -112,6 +113,7 @@ pub use batch::{
     Refusal,
 };
 pub use chain::{ChainEnd, Vector, last_life};
+pub use copy::{Copied, copy};
 pub use error::{Fault, LogError};
 pub use export::{Choose, ExportReport, export};
 pub use open::{Log, LogOptions, Opened};

@@ -18,6 +18,7 @@ mod problem;
 mod schema;
 
 mod attacks;
+mod backups;
 mod bad_input;
 mod canary;
 mod certificates;

@@ -18,13 +18,13 @@ use crate::node::{Answer, Company, send, wait_for};
 /// A node that runs on a thread of this process.
 pub struct Region {
     pub data: PathBuf,
-    company_url: String,
+    pub company_url: String,
     pub operator_url: String,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-fn config(data: &Path, name: NodeName) -> Config {
+pub fn config(data: &Path, name: NodeName) -> Config {
     let mut config = Config::embedded().unwrap();
     data.clone_into(&mut config.node.data_dir);
     config.node.region = name.region;
@@ -131,7 +131,18 @@ pub struct Places {
 }
 
 impl Places {
+    /// All of them at once: none has anything that another lacks.
     pub fn new(names: &[&str]) -> Self {
+        let places = Self::joining(names);
+        for number in 1..names.len() {
+            let folder = places.folders.path().join(number.to_string());
+            deployment::catching_up::unmark(&folder).unwrap();
+        }
+        places
+    }
+
+    /// The first one is there; the others join.
+    pub fn joining(names: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
         let names: Vec<NodeName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let first = config(&folders.path().join("0"), names[0]);

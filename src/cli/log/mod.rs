@@ -60,6 +60,15 @@ pub(super) fn within(path: &Path) -> PathBuf {
     if inner.is_dir() { inner } else { path.to_owned() }
 }
 
+/// How long the files are, for the bar alone: what cannot be measured counts as nothing.
+pub(super) fn bytes(path: &Path) -> u64 {
+    let of = |path: &Path| path.metadata().map_or(0, |found| found.len());
+    match path.read_dir() {
+        Ok(entries) => entries.flatten().map(|entry| of(&entry.path())).sum(),
+        Err(_) => of(path),
+    }
+}
+
 fn load(settings: Option<&Path>) -> anyhow::Result<Config> {
     Ok(Config::load(settings, std::env::vars_os())?)
 }

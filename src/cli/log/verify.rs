@@ -34,7 +34,7 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(settings: Option<&Path>, args: &VerifyArgs) -> anyhow::Result<()> {
     let path = super::place(settings, args.path.as_deref())?;
     let files: Arc<dyn Files> = Arc::new(Disk);
-    let mut meter = Meter::bytes("checking", bytes(&path));
+    let mut meter = Meter::bytes("checking", super::bytes(&path));
     let report = log::verify(&files, &path, &mut |progress| meter.set(progress.bytes));
     meter.finish();
     let report = report.map_err(app::AppError::from)?;
@@ -57,15 +57,6 @@ fn is_own(settings: Option<&Path>, report: &Report, path: &Path) -> anyhow::Resu
         bail!("{} belongs to deployment {found}, not to {expected}", path.display());
     }
     Ok(())
-}
-
-/// How long the files are, for the bar alone: what cannot be measured counts as nothing.
-fn bytes(path: &Path) -> u64 {
-    let of = |path: &Path| path.metadata().map_or(0, |found| found.len());
-    match path.read_dir() {
-        Ok(entries) => entries.flatten().map(|entry| of(&entry.path())).sum(),
-        Err(_) => of(path),
-    }
 }
 
 fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
