@@ -20,6 +20,7 @@ mod schema;
 mod attacks;
 mod backups;
 mod bad_input;
+mod balanced;
 mod canary;
 mod certificates;
 mod clock;
