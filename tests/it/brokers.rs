@@ -208,6 +208,11 @@ impl RabbitMq {
         self.ctl(&["set_vm_memory_high_watermark", if on { "0" } else { "0.4" }]);
     }
 
+    /// It is short of room on the disk, it says, or no longer.
+    pub fn disk_alarm(&self, on: bool) {
+        self.ctl(&["set_disk_free_limit", if on { "1000000GB" } else { "1MB" }]);
+    }
+
     /// Runs its control program; what it said.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         let output = self.command("rabbitmqctl").arg("-q").args(arguments).output().unwrap();

@@ -3,10 +3,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::RwLockWriteGuard;
 
 use serde_json::{Value, json};
 
-use crate::brokers::{self, PASSWORD, Two, USER};
+use crate::brokers::{self, PASSWORD, Proxy, Two, USER};
 use crate::node::{Company, Node, wait_for};
 
 /// Faults in a default run. `JCAS_TEST_LONG=1` makes it ten times as many.
@@ -18,9 +19,9 @@ const REGIONS: [&str; 2] = ["cycles-eu", "cycles-us"];
 /// Users that each region registers while something is wrong.
 const USERS: usize = 5;
 
-fn node(number: usize, two: &Two, credentials: &Path) -> Node {
+fn node(number: usize, ways: &[Proxy; 2], credentials: &Path) -> Node {
     let peers = format!("[\"{}/n1\"]", REGIONS[1 - number]);
-    let broker = |at: usize| format!("{{region=\"{}\",url=\"{}\"}}", REGIONS[at], two[at].url());
+    let broker = |at: usize| format!("{{region=\"{}\",url=\"{}\"}}", REGIONS[at], ways[at].url());
     let all = format!("[{},{}]", broker(0), broker(1));
     Node::new(&[
         ("node.region", REGIONS[number]),
@@ -32,29 +33,46 @@ fn node(number: usize, two: &Two, credentials: &Path) -> Node {
     ])
 }
 
+/// What can go wrong, and is mended.
+struct World {
+    two: RwLockWriteGuard<'static, Two>,
+    /// The ways to the brokers.
+    ways: [Proxy; 2],
+    us: Node,
+}
+
 /// Something goes wrong. What is returned mends it.
-fn hurt(fault: usize, two: &mut Two, us: &mut Node) -> fn(&mut Two, &mut Node) {
+fn hurt(fault: usize, world: &mut World) -> fn(&mut World) {
+    let World { two, ways, us } = world;
     match fault {
         0 => {
             let _gone = two[0].ctl(&["delete_queue", "jcas.events.to.cycles-us.n1"]);
-            |_, _| ()
+            |_| ()
         }
         1 => {
             two[1].freeze();
-            |two, _| two[1].thaw()
+            |world| world.two[1].thaw()
         }
         2 => {
             two[0].alarm(true);
-            |two, _| two[0].alarm(false)
+            |world| world.two[0].alarm(false)
         }
         3 => {
             us.kill();
-            |_, us| us.start()
+            |world| world.us.start()
         }
         4 => {
             let _closed = two[0].ctl(&["close_all_connections", "a test closes them"]);
             let _closed = two[1].ctl(&["close_all_connections", "a test closes them"]);
-            |_, _| ()
+            |_| ()
+        }
+        5 => {
+            ways.iter().for_each(|way| way.cut(false));
+            |world| world.ways.iter().for_each(Proxy::mend)
+        }
+        6 => {
+            two[0].disk_alarm(true);
+            |world| world.two[0].disk_alarm(false)
         }
         _ => {
             // Killed before, it would start without a leader for the queue.
@@ -65,9 +83,9 @@ fn hurt(fault: usize, two: &mut Two, us: &mut Node) -> fn(&mut Two, &mut Node) {
                 });
             }
             two[0].kill();
-            |two, _| {
-                two[0].begin();
-                two[0].wait_until_ready();
+            |world| {
+                world.two[0].begin();
+                world.two[0].wait_until_ready();
             }
         }
     }
@@ -84,23 +102,25 @@ fn register(company: &Company, region: &str, cycle: usize) -> Vec<String> {
 
 #[test]
 fn both_regions_are_written_to_through_every_fault_and_hold_the_same_after_it() {
-    let mut two = brokers::alone();
+    let two = brokers::alone();
+    let ways = [0, 1].map(|number| Proxy::to(two[number].port()));
     let folder = tempfile::tempdir().unwrap();
     let credentials = folder.path().join("brokers");
     let lines = REGIONS.map(|region| format!("{region} {USER} {PASSWORD}\n")).concat();
     std::fs::write(&credentials, lines).unwrap();
     std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let (mut eu, mut us) = (node(0, &two, &credentials), node(1, &two, &credentials));
+    let (mut eu, us) = (node(0, &ways, &credentials), node(1, &ways, &credentials));
+    let mut world = World { two, ways, us };
     let (code, _, said) = eu.run(&["init", "--with", "cycles-us/n1"]);
     assert_eq!(code, 0, "{said}");
     let bundle = eu.data().join("bundles").join("cycles-us.n1.bundle");
-    let (code, _, said) = us.run(&["join", bundle.to_str().unwrap()]);
+    let (code, _, said) = world.us.run(&["join", bundle.to_str().unwrap()]);
     assert_eq!(code, 0, "{said}");
     eu.start();
-    us.start();
+    world.us.start();
     let shop = eu.company("shop", &["NG"]);
     wait_for("the company to be known in the other region", || {
-        let answer = shop.at(&us).call("GET", "/v1/whoami", Value::Null);
+        let answer = shop.at(&world.us).call("GET", "/v1/whoami", Value::Null);
         (answer.status == 200).then_some(())
     });
 
@@ -108,21 +128,21 @@ fn both_regions_are_written_to_through_every_fault_and_hold_the_same_after_it() 
     let mut users = Vec::new();
     for cycle in 0..cycles {
         // A broker's start takes seconds: it is killed every tenth time.
-        let fault = if cycle % 10 == 9 { 5 } else { cycle % 5 };
-        let mend = hurt(fault, &mut two, &mut us);
+        let fault = if cycle % 10 == 9 { 7 } else { cycle % 7 };
+        let mend = hurt(fault, &mut world);
         users.extend(register(&shop, REGIONS[0], cycle));
         if fault != 3 {
-            users.extend(register(&shop.at(&us), REGIONS[1], cycle));
+            users.extend(register(&shop.at(&world.us), REGIONS[1], cycle));
         }
-        mend(&mut two, &mut us);
+        mend(&mut world);
         wait_for(&format!("the regions to hold the same after fault {fault}"), || {
-            (eu.state_hash() == us.state_hash()).then_some(())
+            (eu.state_hash() == world.us.state_hash()).then_some(())
         });
     }
-    for node in [&eu, &us] {
+    for node in [&eu, &world.us] {
         for user in &users {
             assert_eq!(shop.at(node).user(user)["user_id"], json!(user));
         }
     }
-    assert_eq!((eu.stop(), us.stop()), (0, 0));
+    assert_eq!((eu.stop(), world.us.stop()), (0, 0));
 }
