@@ -6,7 +6,8 @@
 //! | `node` | the program in a folder of its own, and its users |
 //! | `bare` `raw` | what the web framework and the disk can do at best |
 //! | `broker` | RabbitMQ, and what its queue can do at best |
-//! | `writes` `start` `lookup` `overload` `log` `replication` | one measurement each |
+//! | `ldap` | slapd, where it is installed |
+//! | `login` `writes` `start` `lookup` `overload` `log` `replication` | one measurement each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,
@@ -19,7 +20,9 @@ mod bare;
 mod broker;
 mod drive;
 mod http;
+mod ldap;
 mod log;
+mod login;
 mod lookup;
 mod node;
 mod overload;
@@ -47,6 +50,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
+    /// Logins, beside one bcrypt, a plain service, slapd and PHP.
+    Login(Options),
     /// Durable profile writes over HTTP, beside the disk's and the framework's limits.
     Writes(Options),
     /// Starts after a clean stop and after a kill; memory and disk.
@@ -61,7 +66,11 @@ enum What {
     Replication(Options),
     /// Serve the bare handler (started by the other measurements).
     #[command(hide = true)]
-    Bare,
+    Bare {
+        /// Check passwords, too.
+        #[arg(long)]
+        logins: bool,
+    },
 }
 
 /// What may be set.
@@ -99,12 +108,13 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
+        What::Login(options) => login::run(&options),
         What::Writes(options) => writes::run(&options),
         What::Start(options) => start::run(&options),
         What::Lookup(options) => lookup::run(&options),
         What::Overload(options) => overload::run(&options),
         What::Log(options) => log::run(&options),
         What::Replication(options) => replication::run(&options),
-        What::Bare => bare::serve(),
+        What::Bare { logins } => bare::serve(logins),
     }
 }
