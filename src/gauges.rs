@@ -110,6 +110,7 @@ impl Gauges {
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {
+        gauge!("jcas_changes_waiting").set(float(self.accounts.waiting_for_changes()));
         gauge!("jcas_tokens_remembered").set(float(self.accounts.tokens_remembered()));
         let house = self.accounts.house();
         let shards = house.observe_shards().await?;

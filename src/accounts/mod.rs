@@ -10,6 +10,7 @@
 //! | `guessing` `limits` `bounded` | how often passwords may be tried, and calls made |
 //! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
+//! | `feed` `sight` | what changed, for those who ask; whom a company hears of |
 //! | `given` | members of requests that may be left out |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
@@ -30,6 +31,7 @@ pub mod change;
 pub mod company;
 pub mod doctor;
 pub mod error;
+pub mod feed;
 pub mod given;
 pub mod guessing;
 pub mod history;
@@ -41,6 +43,7 @@ pub mod login;
 pub mod register;
 pub mod repeat;
 pub mod replication;
+mod sight;
 pub mod signing;
 pub mod vault;
 pub mod view;
@@ -53,6 +56,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::actors::House;
+use crate::actors::feed::Feed;
 use crate::actors::house::Asked;
 use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
@@ -93,6 +97,8 @@ pub struct AccountsParts {
     pub tokens: Arc<UsedTokens>,
     /// How writes are followed to other nodes.
     pub following: replication::Following,
+    /// The log as companies hear of it.
+    pub feed: Arc<Feed>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and keys.
@@ -133,6 +139,7 @@ pub struct Accounts {
     /// For what is digested with every call.
     request_ids: Subkey,
     token_ids: Subkey,
+    cursors: Subkey,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -181,6 +188,7 @@ impl Accounts {
         Self {
             request_ids: parts.index_key.subkey("request-id"),
             token_ids: parts.index_key.subkey("jti"),
+            cursors: parts.index_key.subkey("feed cursor"),
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),
@@ -212,6 +220,16 @@ impl Accounts {
 
     /// A live user and those it is linked with.
     async fn load(&self, requested: UserId) -> Result<Loaded, AccountError> {
+        let loaded = self.load_any(requested).await?;
+        match loaded.user() {
+            Some(state) if state.erased.is_some() => Err(AccountError::UserErased),
+            Some(state) if state.is_live() => Ok(loaded),
+            _ => Err(AccountError::UserNotFound),
+        }
+    }
+
+    /// A user, erased or not known, and those it is linked with.
+    async fn load_any(&self, requested: UserId) -> Result<Loaded, Unavailable> {
         let mut users = BTreeMap::new();
         let mut found = vec![requested];
         while let Some(user) = found.pop() {
@@ -222,12 +240,7 @@ impl Accounts {
             found.extend(state.linked());
             users.insert(user, state);
         }
-        let loaded = Loaded { requested, users };
-        match loaded.user() {
-            Some(state) if state.erased.is_some() => Err(AccountError::UserErased),
-            Some(state) if state.is_live() => Ok(loaded),
-            _ => Err(AccountError::UserNotFound),
-        }
+        Ok(Loaded { requested, users })
     }
 
     /// Sends a command for one user of an account, and says what a reader of the account sees then.

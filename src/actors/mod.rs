@@ -15,6 +15,7 @@ pub mod answers;
 pub mod checkpointer;
 pub mod directory;
 pub mod failure;
+pub mod feed;
 pub mod holds;
 pub mod house;
 pub mod inbox;

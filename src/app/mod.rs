@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use crate::accounts::Accounts;
 use crate::accounts::replication::Following;
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
+use crate::actors::feed::Feed;
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
@@ -277,8 +278,12 @@ impl Node {
         let catching_up = CatchingUp::begin(deployment.folder().to_owned(), replica.clone());
         arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
-        let accounts = make_accounts(config, &deployment, &house, origin, &wall, tokens, following)
-            .map(Arc::new)?;
+        let feed = Arc::new(Feed::new(Arc::clone(&recovered.log), origin, house.clone()));
+        let bell = feed.bell();
+        writer.on_durable(move || bell.notify_one());
+        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, feed)?;
+        let accounts = Arc::new(accounts);
+        actix::spawn(Arc::clone(&accounts).follow_changes());
         let checkpointer = Checkpointer::start(CheckpointParts {
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),
@@ -348,6 +353,7 @@ impl Node {
 
     /// Stops: calls under way are finished, a last checkpoint is taken, the log is closed.
     pub async fn stop(self) -> Result<(), AppError> {
+        self.accounts.stop_waiting();
         for server in &self.servers {
             server.stop(true).await;
         }

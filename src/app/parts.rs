@@ -13,6 +13,7 @@ use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
 use crate::actors::directory::Directory;
+use crate::actors::feed::Feed;
 use crate::actors::house::{House, ShardAddress};
 use crate::actors::journal::Journal;
 use crate::actors::known::Known;
@@ -105,16 +106,16 @@ pub(super) fn make_accounts(
     config: &Config,
     deployment: &Deployment,
     house: &House,
-    origin: Origin,
     wall: &Arc<dyn Clock>,
     tokens: Arc<UsedTokens>,
     following: Following,
+    feed: Arc<Feed>,
 ) -> Result<Accounts, AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
     let vault = Vault::new(VaultParts {
         deployment: description.deployment.id,
-        origin,
+        origin: feed.own(),
         kms: Arc::new(deployment.local_kms()),
         regions: description.deployment.active_regions().map(|keys| keys.region).collect(),
         house: house.clone(),
@@ -156,6 +157,7 @@ pub(super) fn make_accounts(
         index_key: index_key(deployment),
         tokens,
         following,
+        feed,
         clock: Arc::clone(wall),
         entropy: Arc::new(OsEntropy),
         settings,

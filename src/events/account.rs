@@ -104,6 +104,12 @@ impl<'a, S: Borrow<UserState>> Account<'a, S> {
         self.live().any(|(_, state)| state.is_member(company))
     }
 
+    /// The companies that one of its users is a customer of, some of them more than once.
+    pub fn companies(self) -> impl Iterator<Item = CompanyId> + use<'a, S> {
+        let members = self.live().flat_map(|(_, state)| state.memberships.iter());
+        members.filter(|(_, cell)| cell.value).map(|(company, _)| *company)
+    }
+
     /// Whether every live user was created by this company: what a policy `own` reaches.
     pub fn is_own_of(self, company: CompanyId) -> bool {
         self.live().all(|(_, state)| state.creator() == Some(company))

@@ -32,16 +32,16 @@ impl ListQuery {
             None => LogPosition::START,
             Some(text) => cursor(text).ok_or(AccountError::InvalidCursor)?,
         };
-        let limit = match &self.limit {
-            None => LIMIT_DEFAULT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| AccountError::field("limit", "out_of_range", "1 to 1000"))?,
-        };
+        let limit = limit(self.limit.as_deref())?;
         Ok((after, limit))
     }
+}
+
+/// How many entries a page is asked for.
+pub(super) fn limit(text: Option<&str>) -> Result<usize, AccountError> {
+    let Some(text) = text else { return Ok(LIMIT_DEFAULT) };
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| AccountError::field("limit", "out_of_range", "1 to 1000"))
 }
 
 /// A position as a page's `next` writes it, in no other spelling.

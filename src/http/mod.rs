@@ -18,7 +18,7 @@
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
 //! | `trace` | which trace of the caller's a call belongs to |
-//! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
+//! | `users` `login` `identities` `history` `changes` `hash_profiles` `whoami` | what companies call |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
 //!
@@ -30,6 +30,7 @@ pub mod api;
 pub mod body;
 pub mod call;
 pub mod caller;
+pub mod changes;
 pub mod content;
 #[cfg(feature = "docs-page")]
 mod docs_page;
@@ -87,6 +88,7 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/v1/users/{id}/status").put(users::status))
         .service(resource("/v1/users/{id}/history").get(history::history))
+        .service(resource("/v1/changes").get(changes::changes))
         .service(resource("/v1/hash-profiles/probe").post(hash_profiles::probe))
         .service(
             resource("/v1/hash-profiles/{country}/{name}")

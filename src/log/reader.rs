@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::events::ids::DeploymentId;
 use crate::events::record::{LogPosition, Record};
-use crate::events::stamp::EventRef;
+use crate::events::stamp::{EventRef, Origin};
 use crate::files::Files;
 
 use super::chain::Vector;
@@ -140,6 +140,23 @@ impl LogReader {
                 high = middle - 1;
             } else {
                 low = middle;
+            }
+        }
+        Ok(LogPosition::new(low, 0))
+    }
+
+    /// Where to start a scan for what a reader has not had: the start of the last segment before
+    /// which it has had everything. It reads a few heads and no records.
+    pub fn place_of(&self, had: impl Fn(&Origin, u64) -> bool) -> Result<LogPosition, LogError> {
+        let (mut low, mut high) = (self.first, self.end().segment());
+        // Everything before `low` was had, and not everything before a segment after `high`.
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let before = self.vector_before(middle)?;
+            if before.iter().all(|(origin, end)| had(origin, end.sequence)) {
+                low = middle;
+            } else {
+                high = middle - 1;
             }
         }
         Ok(LogPosition::new(low, 0))

@@ -8,7 +8,7 @@ use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 21] = [
+const ORDER: [(&str, &str); 22] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
@@ -30,6 +30,7 @@ const ORDER: [(&str, &str); 21] = [
     ("put", "/v1/users/{id}/identities/{kind}/{value}"),
     ("delete", "/v1/users/{id}/identities/{kind}/{value}"),
     ("put", "/v1/users/{id}/status"),
+    ("get", "/v1/changes"),
 ];
 
 const HISTORY: (&str, &str) = ("get", "/v1/users/{id}/history");
@@ -140,6 +141,9 @@ fn what_is_refused_is_refused_with_a_documented_status_code_and_body() {
     key(400, "invalid_cursor", page("after=no"), "get", path);
     key(422, "invalid_fields", page("limit=0"), "get", path);
     key(422, "invalid_fields", page("page=2"), "get", path);
+    let changes = |query: &str| shop.call("GET", &format!("/v1/changes?{query}"), Value::Null);
+    key(400, "invalid_cursor", changes("after=no"), "get", "/v1/changes");
+    key(422, "invalid_fields", changes("wait=31"), "get", "/v1/changes");
     let bad = Company { key: "jcas_no_key".to_owned(), ..shop.clone() };
     let answer = bad.call("GET", "/v1/whoami", Value::Null);
     key(401, "api_key_invalid", answer, "get", "/v1/whoami");

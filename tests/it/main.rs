@@ -23,6 +23,7 @@ mod bad_input;
 mod balanced;
 mod canary;
 mod certificates;
+mod changes;
 mod clock;
 mod compose;
 mod contract;
