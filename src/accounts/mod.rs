@@ -10,7 +10,7 @@
 //! | `guessing` `limits` `bounded` | how often passwords may be tried, and calls made |
 //! | `attempt` `limited` | the same at work: a password that is tried, a call that counts |
 //! | `error` | why a use case ended without what was asked |
-//! | `feed` `sight` | what changed, for those who ask; whom a company hears of |
+//! | `feed` | what changed, for those who ask |
 //! | `given` | members of requests that may be left out |
 //! | `identity` | e-mail and phone, from what was typed to a blind index |
 //! | `vault` | the key ladder: sealing and opening |
@@ -43,7 +43,6 @@ pub mod login;
 pub mod register;
 pub mod repeat;
 pub mod replication;
-mod sight;
 pub mod signing;
 pub mod vault;
 pub mod view;

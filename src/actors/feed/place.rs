@@ -72,19 +72,6 @@ impl Place {
         }
     }
 
-    /// What another place had was had too.
-    pub fn join(&mut self, other: &Self) {
-        for (origin, last) in &other.had {
-            let own = self.had.entry(*origin).or_default();
-            *own = (*own).max(*last);
-        }
-        for (life, at) in other.left.iter().rev() {
-            if self.left_at(life).is_none_or(|own| own < *at) {
-                self.leave(*life, *at);
-            }
-        }
-    }
-
     /// Of what begins with this event, all was had that is about users up to this one.
     pub fn within(&mut self, first: EventRef, user: UserId) {
         self.within = Some((first, user));

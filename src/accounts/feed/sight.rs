@@ -11,7 +11,7 @@ use crate::events::ids::{CompanyId, UserId};
 use crate::events::record::LogPosition;
 use crate::events::stamp::{EffectiveTime, Origin, Revision};
 
-use super::{Accounts, Loaded, Unavailable};
+use crate::accounts::{Accounts, Loaded, Unavailable};
 
 /// Events of an erased user that are read at one time.
 const PAGE: usize = 1000;

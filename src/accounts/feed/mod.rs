@@ -1,63 +1,39 @@
 //! What changed with a company's customers, as its calls read it.
 //!
-//! Read from the log, by a cursor that any node takes. A cursor is the reader's place in words,
-//! with a keyed digest over it and the company, so that nobody makes one up or takes another's.
+//! Read from the log, by a cursor that any node takes.
+
+mod cursor;
+mod kind;
+mod sight;
+
+pub use kind::Kind;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::actors::feed::{Group, Place, Told};
-use crate::events::event::Event;
+use crate::actors::feed::{Group, Place};
 use crate::events::ids::{CompanyId, UserId};
 use crate::events::policy::Scope;
-use crate::events::record::{Fact, LogPosition, Register, Subject};
-use crate::events::stamp::EventRef;
+use crate::events::record::LogPosition;
+use crate::events::stamp::{EventRef, Revision};
 
 use super::caller::Caller;
 use super::error::AccountError;
-use super::sight::Sight;
 use super::view::rfc3339;
 use super::{Accounts, Unavailable};
+
+use self::kind::{kind_of, kinds, touched};
+use self::sight::Sight;
 
 /// Parts of the log that one call reads at most: the next call goes on behind them.
 const PARTS_MAX: usize = 10;
 
-/// Bytes of the digest in a cursor.
-const TAG_BYTES: usize = 16;
-
 /// How often at most those who wait are looked after.
 const WAKE_EVERY: Duration = Duration::from_millis(20);
-
-/// What happened to a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// It came into being, or became the company's customer.
-    Registered,
-    /// An identity was claimed or released.
-    Identity,
-    /// The password was set: sessions are to end.
-    Password,
-    /// A credential came or was hashed anew; the password is the same.
-    Credential,
-    /// Profile fields were written.
-    Profile,
-    /// It was shut out or let in again.
-    Status,
-    /// It was linked with another.
-    Linked,
-    /// It was severed from others.
-    Unlinked,
-    /// The person asked to be forgotten.
-    Erased,
-}
 
 /// What one command changed of a user.
 #[derive(Debug, Serialize)]
@@ -174,10 +150,6 @@ impl Accounts {
             }
             parts += 1;
         }
-        // Whoever was told nothing has read nothing here, and has what it had.
-        if page.changes.is_empty() {
-            page.place.join(&place);
-        }
         page.place.leave(feed.own(), page.at);
         let (next, has_more) = (self.cursor(company, &page.place), page.at < end);
         Ok((Changes { changes: page.changes, next, has_more }, page.place))
@@ -228,27 +200,36 @@ impl Accounts {
     pub fn stop_waiting(&self) {
         self.parts.feed.close();
     }
+}
 
-    fn cursor(&self, company: CompanyId, place: &Place) -> String {
-        // Numbers and names: nothing that JSON could refuse.
-        let told = serde_json::to_vec(&place.told()).unwrap_or_default();
-        let mut bytes = self.tag(company, &told).to_vec();
-        bytes.extend_from_slice(&told);
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    fn place(&self, company: CompanyId, cursor: &str) -> Option<Place> {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let (tag, told) = bytes.split_first_chunk::<TAG_BYTES>()?;
-        let right: bool = tag.ct_eq(&self.tag(company, told)).into();
-        let told: Told = serde_json::from_slice(told).ok().filter(|_| right)?;
-        self.parts.feed.place(told)
-    }
-
-    fn tag(&self, company: CompanyId, told: &[u8]) -> [u8; TAG_BYTES] {
-        // A name has no zero byte, so the two cannot be split differently.
-        let signed = [company.as_str().as_bytes(), b"\0", told].concat();
-        self.cursors.digest(&signed).first_chunk().copied().unwrap_or_default()
+impl Accounts {
+    /// What later events of a user did that came here before a place in the log: nodes hear of each
+    /// other's events in different orders.
+    async fn came_before(
+        &self,
+        company: CompanyId,
+        user: UserId,
+        (place, revision): (LogPosition, Revision),
+    ) -> Result<BTreeSet<Kind>, Unavailable> {
+        let (mut kinds, mut after) = (BTreeSet::new(), LogPosition::START);
+        // Nearly always the first event is no earlier one.
+        let mut limit = 1;
+        loop {
+            let page = self.parts.house.read_history(user, after, limit).await?;
+            for recorded in &page {
+                after = recorded.position;
+                if after >= place {
+                    return Ok(kinds);
+                }
+                if recorded.header.revision > revision {
+                    kinds.extend(kind_of(recorded, company));
+                }
+            }
+            if page.len() < limit {
+                return Ok(kinds);
+            }
+            limit = 100;
+        }
     }
 }
 
@@ -307,8 +288,7 @@ impl Page<'_> {
 
     /// What a command changed of a user; none where the company does not hear of it.
     async fn change(&mut self, group: &Group, user: UserId) -> Result<Option<Change>, Unavailable> {
-        let of_user = group.facts.iter().filter(|fact| touches(fact, user));
-        let mut kinds: BTreeSet<_> = of_user.filter_map(|fact| kind(fact, self.company)).collect();
+        let mut kinds = kinds(group, user, self.company);
         if kinds.is_empty() {
             return Ok(None);
         }
@@ -326,6 +306,11 @@ impl Page<'_> {
         }
         let recorded = group.facts.first().filter(|_| !kinds.is_empty());
         let Some(recorded) = recorded else { return Ok(None) };
+        // From here on the company hears of the user; what is later and came before was not told.
+        if kinds.contains(&Kind::Registered) || kinds.contains(&Kind::Linked) {
+            let before = (group.start, recorded.revision);
+            kinds.extend(self.accounts.came_before(self.company, user, before).await?);
+        }
         let links = kinds.contains(&Kind::Linked) || kinds.contains(&Kind::Unlinked);
         Ok(Some(Change {
             cursor: String::new(),
@@ -336,45 +321,5 @@ impl Page<'_> {
             canonical_id: sight.canonical.filter(|_| links),
             linked_ids: links.then_some(sight.linked),
         }))
-    }
-}
-
-/// The users that a command touched, in the order of their ids.
-fn touched(group: &Group) -> BTreeSet<UserId> {
-    group.facts.iter().flat_map(users_of).collect()
-}
-
-fn users_of(fact: &Fact) -> Vec<UserId> {
-    match fact.subject {
-        Subject::User(user) => vec![user],
-        Subject::Pair(_) => fact.event.as_ref().map(Event::touched_users).unwrap_or_default(),
-        Subject::Company(_) | Subject::Deployment | Subject::Other(_) => Vec::new(),
-    }
-}
-
-fn touches(fact: &Fact, user: UserId) -> bool {
-    users_of(fact).contains(&user)
-}
-
-/// What an event is to a company that hears of its user. Whose customer somebody else's customer
-/// became is not its business.
-fn kind(fact: &Fact, company: CompanyId) -> Option<Kind> {
-    if fact.register == Register::Erasure {
-        return Some(Kind::Erased);
-    }
-    match fact.event.as_ref()? {
-        Event::UserRegistered(_) => Some(Kind::Registered),
-        Event::CompanyJoined(joined) if *joined == company => Some(Kind::Registered),
-        Event::IdentityClaimed(_) | Event::IdentityReleased(_) => Some(Kind::Identity),
-        Event::PasswordSet(set) if set.upgrade.is_some() => Some(Kind::Credential),
-        Event::PasswordSet(_) => Some(Kind::Password),
-        // A change is a new password that a company knew first; an import is none.
-        Event::LegacyHashAdded(_) if fact.stamp.effective.is_change() => Some(Kind::Password),
-        Event::LegacyHashAdded(_) => Some(Kind::Credential),
-        Event::ProfileUpdated(_) => Some(Kind::Profile),
-        Event::UserDisabled(()) | Event::UserEnabled(_) => Some(Kind::Status),
-        Event::UsersLinked(_) => Some(Kind::Linked),
-        Event::UsersUnlinked(_) => Some(Kind::Unlinked),
-        _ => None,
     }
 }
