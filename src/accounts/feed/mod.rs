@@ -32,6 +32,9 @@ use self::sight::Sight;
 /// Parts of the log that one call reads at most: the next call goes on behind them.
 const PARTS_MAX: usize = 10;
 
+/// Events of a user that are read at one time.
+const HISTORY_PAGE: usize = 100;
+
 /// How often at most those who wait are looked after.
 const WAKE_EVERY: Duration = Duration::from_millis(20);
 
@@ -202,37 +205,6 @@ impl Accounts {
     }
 }
 
-impl Accounts {
-    /// What later events of a user did that came here before a place in the log: nodes hear of each
-    /// other's events in different orders.
-    async fn came_before(
-        &self,
-        company: CompanyId,
-        user: UserId,
-        (place, revision): (LogPosition, Revision),
-    ) -> Result<BTreeSet<Kind>, Unavailable> {
-        let (mut kinds, mut after) = (BTreeSet::new(), LogPosition::START);
-        // Nearly always the first event is no earlier one.
-        let mut limit = 1;
-        loop {
-            let page = self.parts.house.read_history(user, after, limit).await?;
-            for recorded in &page {
-                after = recorded.position;
-                if after >= place {
-                    return Ok(kinds);
-                }
-                if recorded.header.revision > revision {
-                    kinds.extend(kind_of(recorded, company));
-                }
-            }
-            if page.len() < limit {
-                return Ok(kinds);
-            }
-            limit = 100;
-        }
-    }
-}
-
 impl Page<'_> {
     /// Takes commands in. Says whether all of them were: where not, the page is full.
     async fn take(&mut self, groups: Vec<Group>) -> Result<bool, Unavailable> {
@@ -306,10 +278,9 @@ impl Page<'_> {
         }
         let recorded = group.facts.first().filter(|_| !kinds.is_empty());
         let Some(recorded) = recorded else { return Ok(None) };
-        // From here on the company hears of the user; what is later and came before was not told.
+        // From here on the company hears of the user.
         if kinds.contains(&Kind::Registered) || kinds.contains(&Kind::Linked) {
-            let before = (group.start, recorded.revision);
-            kinds.extend(self.accounts.came_before(self.company, user, before).await?);
+            kinds.extend(self.passed(user, recorded.revision).await?);
         }
         let links = kinds.contains(&Kind::Linked) || kinds.contains(&Kind::Unlinked);
         Ok(Some(Change {
@@ -321,5 +292,28 @@ impl Page<'_> {
             canonical_id: sight.canonical.filter(|_| links),
             linked_ids: links.then_some(sight.linked),
         }))
+    }
+
+    /// What later events of a user did that the reader has passed. Nodes hear of each other's
+    /// events in different orders, so some came where the company did not hear of the user yet.
+    async fn passed(
+        &self,
+        user: UserId,
+        revision: Revision,
+    ) -> Result<BTreeSet<Kind>, Unavailable> {
+        let (mut kinds, mut after) = (BTreeSet::new(), LogPosition::START);
+        loop {
+            let page = self.accounts.parts.house.read_history(user, after, HISTORY_PAGE).await?;
+            for recorded in &page {
+                let header = &recorded.header;
+                after = recorded.position;
+                if header.revision > revision && self.place.has(&header.origin, header.sequence) {
+                    kinds.extend(kind_of(recorded, self.company));
+                }
+            }
+            if page.len() < HISTORY_PAGE {
+                return Ok(kinds);
+            }
+        }
     }
 }
