@@ -315,6 +315,7 @@ impl Accounts {
                 false
             });
         }
+        changed.linked = self.link_by_itself(caller, loaded).await;
         changed
     }
 
@@ -368,10 +369,11 @@ impl Accounts {
 struct Changed {
     upgraded: bool,
     joined: bool,
+    linked: bool,
 }
 
 impl Changed {
     const fn any(self) -> bool {
-        self.upgraded || self.joined
+        self.upgraded || self.joined || self.linked
     }
 }

@@ -16,7 +16,7 @@
 //! | `vault` | the key ladder: sealing and opening |
 //! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
-//! | `register` `login` `change` `history` | one use case or a family of them each |
+//! | `register` `login` `change` `history` `link` | one use case or a family of them each |
 //! | `replication` | writes that wait for other nodes |
 //! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
@@ -39,6 +39,7 @@ pub mod identity;
 pub mod legacy;
 mod limited;
 pub mod limits;
+pub mod link;
 pub mod login;
 pub mod register;
 pub mod repeat;
@@ -57,6 +58,7 @@ use tracing::Instrument as _;
 use crate::actors::House;
 use crate::actors::feed::Feed;
 use crate::actors::house::Asked;
+use crate::actors::linker::Linker;
 use crate::actors::shard::Answer;
 use crate::clock::{Clock, Entropy};
 use crate::crypto::blind::{IndexKey, Subkey};
@@ -65,6 +67,7 @@ use crate::crypto::pool::{Computed, HashPool, Job, Outcome, Priority, Share};
 use crate::crypto::secret::{Cost, SecretHash};
 use crate::events::account::{Account, Seen};
 use crate::events::command::{Command, Rest};
+use crate::events::decide_link::LINKED_USERS_MAX;
 use crate::events::ids::{ApiKeyId, UserId};
 use crate::events::state::UserState;
 use crate::tokens::UsedTokens;
@@ -78,9 +81,6 @@ use self::error::AccountError;
 use self::guessing::Guessing;
 use self::limits::Limits;
 use self::vault::{Place, UserKeys, Vault};
-
-/// Most users of one account that are looked at: a bound on what a chain of links can cost.
-const LINKED_USERS_MAX: usize = 64;
 
 /// Everything the use cases are made of.
 pub struct AccountsParts {
@@ -98,6 +98,8 @@ pub struct AccountsParts {
     pub following: replication::Following,
     /// The log as companies hear of it.
     pub feed: Arc<Feed>,
+    /// What records links.
+    pub linker: Linker,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids and keys.

@@ -16,6 +16,7 @@ use crate::events::event::{Cause, UserKeyCreated};
 use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
 use crate::events::state::UserState;
+use crate::state::error::StateError;
 use crate::state::store::Store;
 
 use super::absorb::{Absorb, AbsorbRegistry, Absorbed, OfUser, Sorted};
@@ -128,6 +129,24 @@ impl House {
             claimants.extend(Claimant::of(user, &state, index, company));
         }
         Ok(claimants)
+    }
+
+    /// Everyone with an entry for an identity. Whether they claim it, their states say.
+    pub fn entered(&self, index: BlindIndex) -> Result<Vec<UserId>, Unavailable> {
+        self.store.entered(index).map_err(|error| directory::unreadable(&error))
+    }
+
+    /// Identities that several users have entries for, in the order of the pairs, behind a pair:
+    /// of so many users, looked at on a thread of its own.
+    pub async fn shared_identities(
+        &self,
+        after: Option<(UserId, UserId)>,
+        users_max: usize,
+    ) -> Result<SharedIdentities, Unavailable> {
+        let store = Arc::clone(&self.store);
+        let look = move || shared_identities(&store, after, users_max);
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.map_err(|_| Unavailable::NotReady)?.map_err(|error| directory::unreadable(&error))
     }
 
     /// Holds an identity until the answer is dropped, waiting for whoever holds it now.
@@ -251,6 +270,52 @@ impl House {
         let random = index.mac.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
         slice(&self.directories, random)
     }
+}
+
+/// An identity that two users have entries for.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedIdentity {
+    /// The two, the lesser id first.
+    pub users: (UserId, UserId),
+    /// The identity.
+    pub index: BlindIndex,
+}
+
+/// What was found of shared identities.
+#[derive(Debug, Default)]
+pub struct SharedIdentities {
+    /// The identities.
+    pub found: Vec<SharedIdentity>,
+    /// Behind which pair to look on.
+    pub last: Option<(UserId, UserId)>,
+    /// Whether all users were looked at.
+    pub is_end: bool,
+}
+
+fn shared_identities(
+    store: &Store,
+    after: Option<(UserId, UserId)>,
+    users_max: usize,
+) -> Result<SharedIdentities, StateError> {
+    let mut shared = SharedIdentities { is_end: true, ..SharedIdentities::default() };
+    let from = after.map_or(UserId::from_bytes([0; 16]), |(user, _)| user);
+    for (number, entry) in store.users_from(from).enumerate() {
+        if number >= users_max {
+            shared.is_end = false;
+            break;
+        }
+        let (user, state) = entry?;
+        for (index, _) in state.identities() {
+            for other in store.entered(*index)?.into_iter().filter(|other| *other > user) {
+                if after.is_none_or(|after| (user, other) > after) {
+                    let users = (user, other);
+                    shared.found.push(SharedIdentity { users, index: *index });
+                }
+            }
+        }
+        shared.last = Some((user, UserId::from_bytes([0xff; 16])));
+    }
+    Ok(shared)
 }
 
 fn slice<T>(slices: &[T], number: u64) -> Result<&T, Unavailable> {

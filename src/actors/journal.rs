@@ -36,6 +36,13 @@ pub struct Prepared {
     pub facts: Vec<Fact>,
 }
 
+impl Prepared {
+    /// The facts that they will be.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+}
+
 impl Journal {
     /// A way to `log` for the life `origin`.
     pub fn new(

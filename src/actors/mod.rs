@@ -24,6 +24,7 @@ pub mod journal;
 pub mod known;
 pub mod lane;
 pub mod lanes;
+pub mod linker;
 pub mod parked;
 pub mod publisher;
 pub mod reconciler;

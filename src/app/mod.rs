@@ -35,6 +35,7 @@ use crate::accounts::replication::Following;
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::feed::Feed;
 use crate::actors::journal::{Journal, chain};
+use crate::actors::linker::Linker;
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
@@ -281,7 +282,8 @@ impl Node {
         let feed = Arc::new(Feed::new(Arc::clone(&recovered.log), origin, house.clone()));
         let bell = feed.bell();
         writer.on_durable(move || bell.notify_one());
-        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, feed)?;
+        let told = (feed, Linker::new(journal.clone(), house.clone()));
+        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
         let accounts = Arc::new(accounts);
         actix::spawn(Arc::clone(&accounts).follow_changes());
         let checkpointer = Checkpointer::start(CheckpointParts {

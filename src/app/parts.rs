@@ -17,6 +17,7 @@ use crate::actors::feed::Feed;
 use crate::actors::house::{House, ShardAddress};
 use crate::actors::journal::Journal;
 use crate::actors::known::Known;
+use crate::actors::linker::Linker;
 use crate::actors::registry::{Registry, RegistryParts, RegistryView};
 use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
@@ -109,7 +110,7 @@ pub(super) fn make_accounts(
     wall: &Arc<dyn Clock>,
     tokens: Arc<UsedTokens>,
     following: Following,
-    feed: Arc<Feed>,
+    (feed, linker): (Arc<Feed>, Linker),
 ) -> Result<Accounts, AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
@@ -158,6 +159,7 @@ pub(super) fn make_accounts(
         tokens,
         following,
         feed,
+        linker,
         clock: Arc::clone(wall),
         entropy: Arc::new(OsEntropy),
         settings,

@@ -206,6 +206,18 @@ pub enum Rejection {
     /// The current password is no longer the one that was verified.
     #[error("the current password was changed meanwhile")]
     ProofOutdated,
+    /// A user is not linked with itself.
+    #[error("a user is not linked with itself")]
+    SameUser,
+    /// They are one person already: what joined them is taken apart, not declined.
+    #[error("the two users are linked; take them apart with unlink")]
+    Linked,
+    /// The account would have too many users.
+    #[error("an account has at most {max} users")]
+    TooManyLinked {
+        /// The bound.
+        max: usize,
+    },
     /// The profile would have too many fields.
     #[error("a profile has at most {max} fields")]
     TooManyFields {

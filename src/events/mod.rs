@@ -18,6 +18,7 @@ pub mod cell;
 pub mod codec;
 pub mod command;
 pub mod decide;
+pub mod decide_link;
 pub mod decide_registry;
 pub mod event;
 pub mod evolve;

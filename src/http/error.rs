@@ -211,6 +211,12 @@ impl ApiError {
                     let error = FieldError::new("profile", "too_many", rejection);
                     problem.errors = vec![ProblemField::from(&error)];
                 }
+                AccountError::Rejected(
+                    rejection @ (Rejection::SameUser | Rejection::TooManyLinked { .. }),
+                ) => {
+                    let error = FieldError::new("with", "invalid", rejection);
+                    problem.errors = vec![ProblemField::from(&error)];
+                }
                 AccountError::IdentityTaken { user } => problem.user_id = *user,
                 AccountError::Rejected(Rejection::RevisionMismatch { current }) => {
                     problem.revision = Some(current.to_string());
@@ -304,9 +310,11 @@ const fn rejection_kind(rejection: &Rejection) -> (StatusCode, &'static str) {
         }
         Rejection::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
         Rejection::LastIdentity => (StatusCode::CONFLICT, "last_identity"),
-        Rejection::IdentityNotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Rejection::IdentityNotFound | Rejection::Linked => (StatusCode::NOT_FOUND, "not_found"),
         Rejection::ProofOutdated => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
-        Rejection::TooManyFields { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields"),
+        Rejection::TooManyFields { .. } | Rejection::SameUser | Rejection::TooManyLinked { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields")
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `changes` | what changed since a company asked last |
+//! | `links` | users who are one person |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
 //!
@@ -45,6 +46,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod jwks;
 mod limits;
+mod links;
 pub mod login;
 pub mod openapi;
 pub mod operator;
@@ -89,6 +91,10 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/v1/users/{id}/status").put(users::status))
         .service(resource("/v1/users/{id}/history").get(history::history))
+        .service(resource("/v1/users/{id}/link").post(links::link))
+        .service(resource("/v1/users/{id}/unlink").post(links::unlink))
+        .service(resource("/v1/link-candidates").get(links::candidates))
+        .service(resource("/v1/link-candidates/{id}/{with}").delete(links::decline))
         .service(resource("/v1/changes").get(changes::changes))
         .service(resource("/v1/hash-profiles/probe").post(hash_profiles::probe))
         .service(

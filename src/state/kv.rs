@@ -74,6 +74,13 @@ pub trait Kv: Send + Sync {
     /// Every pair whose key starts with `prefix`.
     fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_>;
 
+    /// Every pair whose key is `from` or greater.
+    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs<'_> {
+        let from: Box<[u8]> = from.into();
+        let before = move |pair: &Result<Pair, _>| matches!(pair, Ok((key, _)) if *key < from);
+        Box::new(self.scan(tree, &[]).skip_while(before))
+    }
+
     /// Waits until everything written before survives a loss of power.
     fn flush(&self) -> Result<(), StateError>;
 }

@@ -139,15 +139,11 @@ impl Kv for SledKv {
     }
 
     fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
-        let mut pairs = self.tree(tree).scan_prefix(prefix);
-        let mut next = move || guarded(|| pairs.next().transpose()).map_err(failing_to("scan"));
-        let mut failed = false;
-        Box::new(std::iter::from_fn(move || {
-            // After an error there is no saying where the scan stands.
-            let read = if failed { None } else { next().transpose() }?;
-            failed = read.is_err();
-            Some(read.map(|(key, value)| (Box::from(&*key), Box::from(&*value))))
-        }))
+        pairs(self.tree(tree).scan_prefix(prefix))
+    }
+
+    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs<'_> {
+        pairs(self.tree(tree).range(from..))
     }
 
     fn flush(&self) -> Result<(), StateError> {
@@ -158,6 +154,18 @@ impl Kv for SledKv {
         let done = self.pages.sync_data().map_err(|source| Box::new(source).into());
         done.map_err(failing_to("sync"))
     }
+}
+
+/// What a scan reads, until something cannot be read.
+fn pairs<'a>(mut pairs: sled::Iter) -> Pairs<'a> {
+    let mut next = move || guarded(|| pairs.next().transpose()).map_err(failing_to("scan"));
+    let mut failed = false;
+    Box::new(std::iter::from_fn(move || {
+        // After an error there is no saying where the scan stands.
+        let read = if failed { None } else { next().transpose() }?;
+        failed = read.is_err();
+        Some(read.map(|(key, value)| (Box::from(&*key), Box::from(&*value))))
+    }))
 }
 
 /// Sled's own would print every row.

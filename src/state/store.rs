@@ -70,7 +70,15 @@ impl Store {
 
     /// Every user in the order of ids, read as they are taken.
     pub fn users(&self) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> + '_ {
-        self.kv.scan(Tree::Users, &[]).map(|pair| {
+        self.users_from(UserId::from_bytes([0; 16]))
+    }
+
+    /// Those with this id or a greater one.
+    pub fn users_from(
+        &self,
+        from: UserId,
+    ) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> + '_ {
+        self.kv.scan_from(Tree::Users, from.as_bytes()).map(|pair| {
             let (key, row) = pair?;
             let user = layout::row_user(&key)?;
             Ok((user, layout::decode_row(user, &row)?))

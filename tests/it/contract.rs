@@ -8,7 +8,7 @@ use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 22] = [
+const ORDER: [(&str, &str); 26] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
@@ -31,6 +31,10 @@ const ORDER: [(&str, &str); 22] = [
     ("delete", "/v1/users/{id}/identities/{kind}/{value}"),
     ("put", "/v1/users/{id}/status"),
     ("get", "/v1/changes"),
+    ("get", "/v1/link-candidates"),
+    ("post", "/v1/users/{id}/link"),
+    ("post", "/v1/users/{id}/unlink"),
+    ("delete", "/v1/link-candidates/{id}/{with}"),
 ];
 
 const HISTORY: (&str, &str) = ("get", "/v1/users/{id}/history");
@@ -54,6 +58,7 @@ pub fn filled(path: &str, id: &str) -> String {
         .replace("{kind}", "email")
         .replace("{value}", "ada.home@example.com")
         .replace("{name}", "default")
+        .replace("{with}", "019a7b3c-5d6e-7f80-8a91-b2c3d4e5f608")
 }
 
 #[test]
@@ -65,10 +70,14 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
     let documented: BTreeSet<_> = document.operations().collect();
     assert_eq!(calls, documented, "an operation is in the document or in this test only");
 
-    let mut id = String::new();
+    let (mut id, with) = (
+        String::new(),
+        shop.register(json!({ "country": "NG",
+        "email": "with@example.com" })),
+    );
     for (method, path) in ORDER.into_iter().chain([HISTORY]) {
         let operation = document.root["paths"][path][method].clone();
-        let url = filled(path, &id);
+        let url = filled(&path.replace("{with}", &with), &id);
         let examples = operation["requestBody"]["content"]["application/json"].clone();
         if examples.is_null() {
             let answer = shop.call(&method.to_uppercase(), &url, Value::Null);
@@ -80,6 +89,10 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
         for (name, example) in named {
             let body = &example["value"];
             document.check(&examples["schema"], body, &format!("{path}: example {name}"));
+            let mut body = body.clone();
+            if body["with"].is_string() {
+                body["with"] = json!(with);
+            }
             let answer = shop.call(&method.to_uppercase(), &url, body.clone());
             document.check_success(&operation, &answer, &format!("{method} {path}: {name}"));
             if path == "/v1/users" && id.is_empty() && body["password"].is_string() {

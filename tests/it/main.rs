@@ -40,6 +40,7 @@ mod hashes;
 mod kill;
 mod limits;
 mod link;
+mod linking;
 mod loglines;
 mod openapi;
 mod operating;

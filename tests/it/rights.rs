@@ -55,6 +55,8 @@ fn calls() -> Vec<Needs> {
 /// One user that a call is made on, fresh for each call.
 struct Target {
     id: String,
+    /// Another user of the same company.
+    with: String,
     number: usize,
 }
 
@@ -63,7 +65,9 @@ fn target(company: &Company, number: usize) -> Target {
         "country": "NG", "email": format!("ada{number}@example.com"),
         "phone": format!("+2348031{number:06}"), "password": "correct horse",
     }));
-    Target { id, number }
+    let with =
+        company.register(json!({ "country": "NG", "email": format!("w{number}@example.com") }));
+    Target { id, with, number }
 }
 
 /// A body with which the call does something, where it may.
@@ -89,6 +93,7 @@ fn body(method: &str, path: &str, on: &Target) -> Value {
         }
         ("PUT", "/v1/users/{id}/identities/{kind}/{value}") => json!({}),
         ("PUT", "/v1/users/{id}/status") => json!({ "status": "disabled" }),
+        ("POST", "/v1/users/{id}/link" | "/v1/users/{id}/unlink") => json!({ "with": on.with }),
         ("PUT", "/v1/hash-profiles/{country}/{name}") => json!({ "scheme": "magento1" }),
         ("POST", "/v1/hash-profiles/probe") => {
             json!({ "hash": "83878c91171338902e0fe0fb97a8c47a", "password": "p" })
@@ -105,7 +110,8 @@ impl Needs {
             .replace("{country}", "NG")
             .replace("{kind}", "email")
             .replace("{value}", &format!("ada{}@example.com", on.number))
-            .replace("{name}", "default");
+            .replace("{name}", "default")
+            .replace("{with}", &on.with);
         company.call(&self.method, &url, body(&self.method, &self.path, on))
     }
 }
