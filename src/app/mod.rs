@@ -282,7 +282,9 @@ impl Node {
         let feed = Arc::new(Feed::new(Arc::clone(&recovered.log), origin, house.clone()));
         let bell = feed.bell();
         writer.on_durable(move || bell.notify_one());
-        let told = (feed, Linker::new(journal.clone(), house.clone()));
+        let absorbing = house.clone();
+        let absorb = Arc::new(move |sorted, absorbed: &_| absorbing.absorb(sorted, absorbed));
+        let told = (feed, Linker::new(journal.clone(), absorb));
         let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
         let accounts = Arc::new(accounts);
         actix::spawn(Arc::clone(&accounts).follow_changes());

@@ -68,7 +68,8 @@ pub fn decide_link<S: Borrow<UserState>>(
         event,
     };
     let recorded = match command {
-        LinkCommand::Link if linked && link != Some(Link::Linked { automatic: true }) => {
+        // Who are one account by way of others may be joined by a word of their own.
+        LinkCommand::Link if link == Some(Link::Linked { automatic: false }) => {
             return Ok(UNCHANGED);
         }
         LinkCommand::Link => {

@@ -8,6 +8,7 @@ use jcas::events::codec;
 use jcas::events::command::{
     AddLegacyHash, Caller, Command, NewClaim, Proof, Register, SetPassword, UpgradePassword,
 };
+use jcas::events::decide_link::LinkCommand;
 use jcas::events::decide_registry::RegistryCommand;
 use jcas::events::event::{
     ApiKeyIssued, Cause, CompanyRegistered, FieldChange, IdentityClaimed, PolicySet, Sealed,
@@ -38,6 +39,17 @@ pub(crate) struct Wish {
     pub(crate) user: UserId,
     /// What, with claims that know no rivals yet.
     pub(crate) command: Command,
+    /// Who asks.
+    pub(crate) caller: Caller,
+}
+
+/// What is to be said of two users.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkWish {
+    pub(crate) one: UserId,
+    pub(crate) other: UserId,
+    /// What.
+    pub(crate) command: LinkCommand,
     /// Who asks.
     pub(crate) caller: Caller,
 }
@@ -214,6 +226,27 @@ pub(crate) fn draw(
     let state = read(user);
     let command = existing(random, &ground, company, user, &state);
     Wish { user, command, caller }
+}
+
+/// Draws something to be said of two users: few of all, so that rings and lines come about.
+pub(crate) fn draw_link(
+    random: &mut Seeded,
+    users: &[UserId],
+    policies: impl Fn(CompanyId) -> Policies,
+) -> LinkWish {
+    let [one, other] = [(); 2].map(|()| users[random.below(users.len())]);
+    let company = [shop(), shop(), club(), bank()][random.below(4)];
+    let caller = match random.below(6) {
+        0 => Caller::Operator,
+        _ => Caller::Company(company, policies(company)),
+    };
+    let command = match random.below(10) {
+        0..5 => LinkCommand::Link,
+        5..8 => LinkCommand::Unlink,
+        8 => LinkCommand::LinkByItself,
+        _ => LinkCommand::Decline,
+    };
+    LinkWish { one, other, command, caller }
 }
 
 fn existing(

@@ -71,9 +71,17 @@ impl From<Result<Answer, Failure>> for Answered {
     fn from(result: Result<Answer, Failure>) -> Self {
         match result {
             Ok(answer) => Self::Done(answer.outcome),
-            Err(Failure::Rejected(Rejection::PolicyDenied { .. })) => Self::Denied,
-            Err(Failure::Rejected(_)) => Self::Refused,
-            Err(Failure::Unavailable(why)) => Self::from(why),
+            Err(failure) => Self::from(failure),
+        }
+    }
+}
+
+impl From<Failure> for Answered {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Rejected(Rejection::PolicyDenied { .. }) => Self::Denied,
+            Failure::Rejected(_) => Self::Refused,
+            Failure::Unavailable(why) => Self::from(why),
         }
     }
 }

@@ -15,12 +15,15 @@ use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::inbox::Heard;
 use jcas::actors::journal::Journal;
 use jcas::actors::known::Known;
+use jcas::actors::linker::{Linker, Recording};
 use jcas::actors::recovery::Recovered;
 use jcas::actors::registry::{self, RegistryEngine, RegistryFailure, RegistryParts, RegistryView};
 use jcas::actors::replicating::ReplicaEngine;
 use jcas::actors::shard::{self, Answer, OnFatal, ShardEngine, ShardParts};
 use jcas::clock::{Clock, Entropy, NodeClock};
 use jcas::crypto::seals::Sealer;
+use jcas::events::command::{Caller, Context, Rest};
+use jcas::events::decide_link::{Between, decide_link};
 use jcas::events::decide_registry::RegistryCommand;
 use jcas::events::event::OriginOpened;
 use jcas::events::ids::{BlindIndex, CompanyId, DeploymentId, Digest, NodeName, RegionId, UserId};
@@ -31,9 +34,9 @@ use jcas::replication::link::Confirm;
 use jcas::replication::relay::Ticket;
 use tokio::sync::{oneshot, watch};
 
-use crate::commands::{self, Wish};
+use crate::commands::{self, LinkWish, Wish};
 use crate::ledger::Checked;
-use crate::mail::{Mail, Mailbox};
+use crate::mail::{Mail, Mailbox, absorb};
 use crate::net::SimNet;
 use crate::trees::LossyTrees;
 
@@ -87,6 +90,7 @@ pub(crate) struct Asking {
 pub(crate) enum Reply {
     User(oneshot::Receiver<Result<Answer, Failure>>),
     Registry(oneshot::Receiver<Result<jcas::events::command::Outcome, RegistryFailure>>),
+    Link(Result<Recording, Failure>),
 }
 
 /// What all nodes of a deployment know.
@@ -127,6 +131,7 @@ pub(crate) struct Life {
     pub(crate) came: Came,
     shards: Vec<ShardEngine>,
     registry: RegistryEngine,
+    linker: Linker,
     /// The shards' and behind them the registry's.
     pub(crate) mailboxes: Vec<Mailbox>,
     released: Arc<Mutex<Vec<BlindIndex>>>,
@@ -194,6 +199,9 @@ impl Life {
             published,
             on_fatal: Arc::clone(&on_fatal),
         };
+        let linked = mailboxes.clone();
+        let put = Arc::new(move |sorted, absorbed: &_| absorb(&linked, sorted, absorbed));
+        let linker = Linker::new(parts.journal.clone(), put);
         let registry = RegistryEngine::new(parts, mailboxes[SHARDS].notify());
         let released: Arc<Mutex<Vec<BlindIndex>>> = Arc::default();
         let ended = Arc::clone(&released);
@@ -222,6 +230,7 @@ impl Life {
             came: Came::default(),
             shards,
             registry,
+            linker,
             mailboxes,
             released,
             fatal,
@@ -358,6 +367,29 @@ impl Life {
         let cause = commands::cause(number, None);
         self.registry.ask(registry::Ask { command, cause, reply });
         let reply = Reply::Registry(answer);
+        self.pending.push(Pending::Asked(Asking { number, reply, _held: Vec::new() }));
+    }
+
+    /// Asks for something between two users, decided on what a reader sees of both accounts.
+    pub(crate) fn ask_link(&mut self, number: u64, wish: &LinkWish) {
+        let LinkWish { one, other, command, caller } = *wish;
+        let (mut users, mut found) = (BTreeMap::new(), vec![one, other]);
+        while let Some(user) = found.pop() {
+            if let (false, Ok(state)) = (users.contains_key(&user), self.read(user)) {
+                found.extend(state.linked());
+                users.insert(user, state);
+            }
+        }
+        let company = match caller {
+            Caller::Company(company, _) => Some(company),
+            Caller::Operator | Caller::System => None,
+        };
+        let cause = commands::cause(number, company);
+        let recording = self.linker.begin(|now| {
+            let context = Context { now, caller, cause, if_seen: None, rest: Rest::NONE };
+            decide_link(&Between { users: &users, one, other }, command, &context)
+        });
+        let reply = Reply::Link(recording);
         self.pending.push(Pending::Asked(Asking { number, reply, _held: Vec::new() }));
     }
 }

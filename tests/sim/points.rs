@@ -78,13 +78,19 @@ pub(crate) enum Point {
     ClockUnsafe,
     /// A company was refused what it wanted of another's user.
     PolicyDenied,
+    /// Two users were linked in the end.
+    Linked,
+    /// The system linked two users.
+    LinkedByItself,
+    /// Two users were taken apart in the end.
+    Severed,
     /// State hashes of two nodes with equal vectors were compared by the nodes.
     Compared,
 }
 
 impl Point {
     /// Every situation.
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::Conflict,
         Self::RivalClaims,
         Self::UpgradeLost,
@@ -121,6 +127,9 @@ impl Point {
         Self::AbsorbedInFlight,
         Self::ClockUnsafe,
         Self::PolicyDenied,
+        Self::Linked,
+        Self::LinkedByItself,
+        Self::Severed,
         Self::Compared,
     ];
 }

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use jcas::actors::failure::Failure;
+use jcas::actors::linker::Recording;
+use jcas::actors::registry::RegistryView;
 use jcas::clock::Clock as _;
 use jcas::events::codec;
 use jcas::events::command::{Command, Outcome};
+use jcas::events::ids::CompanyId;
 use jcas::events::message::{Message, Why};
+use jcas::events::policy::Policies;
+use jcas::events::registry::CompanyState;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::commands::{self, Ground};
@@ -32,7 +38,8 @@ impl World {
         };
         let mut end = None;
         match self.random.below(100) {
-            0..36 => self.wish(at, &mut life)?,
+            0..32 => self.wish(at, &mut life)?,
+            32..36 => self.link(at, &mut life)?,
             36..39 => self.administer(at, &mut life)?,
             39..50 => {
                 let engine = self.random.below(SHARDS + 1);
@@ -83,13 +90,7 @@ impl World {
         let now_ms = self.machines[at].clock.unix_ms();
         let ground = Ground { users: &self.users, number, now_ms };
         let view = std::sync::Arc::clone(&life.view.borrow());
-        let policies = |company| {
-            let known = view.state.companies.get(&company);
-            known.map_or(
-                jcas::events::policy::Policies::DEFAULT,
-                jcas::events::registry::CompanyState::policies,
-            )
-        };
+        let policies = |company| policies(&view, company);
         let read = |user| life.read(user).unwrap_or_default();
         let wish = commands::draw(&mut self.random, ground, read, policies);
         let mut needs = wish.needs();
@@ -107,6 +108,20 @@ impl World {
             }
             (None, _) => life.ask(number, wish, Vec::new()),
         }
+        self.poll(life)
+    }
+
+    /// Somebody says something of two users, at a node.
+    fn link(&mut self, at: usize, life: &mut Life) -> Checked {
+        if self.users.is_empty() {
+            return Ok(());
+        }
+        let number = self.number();
+        let view = std::sync::Arc::clone(&life.view.borrow());
+        let policies = |company| policies(&view, company);
+        let wish = commands::draw_link(&mut self.random, &self.users, policies);
+        self.note(format!("{number} at {at}: {:?} {} {}", wish.command, wish.one, wish.other));
+        life.ask_link(number, &wish);
         self.poll(life)
     }
 
@@ -323,6 +338,7 @@ impl World {
         let received = match &mut asking.reply {
             Reply::User(answer) => answer.try_recv().map(Answered::from),
             Reply::Registry(answer) => answer.try_recv().map(Answered::from),
+            Reply::Link(recording) => recorded(recording),
         };
         let answered = match received {
             Ok(answered) => answered,
@@ -358,6 +374,23 @@ impl World {
             }
         }
         Ok(true)
+    }
+}
+
+/// What a node lets a company do.
+fn policies(view: &RegistryView, company: CompanyId) -> Policies {
+    view.state.companies.get(&company).map_or(Policies::DEFAULT, CompanyState::policies)
+}
+
+/// What became of something that was said of two users.
+fn recorded(recording: &mut Result<Recording, Failure>) -> Result<Answered, TryRecvError> {
+    match recording {
+        Err(failure) => Ok(Answered::from(*failure)),
+        Ok(Recording { outcome, recorded: None }) => Ok(Answered::Done(*outcome)),
+        Ok(Recording { outcome, recorded: Some(recorded) }) => {
+            let recorded = recorded.try_recv()?;
+            Ok(recorded.map_or_else(Answered::from, |()| Answered::Done(*outcome)))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ struct Right {
     newest: Option<(Made, u64)>,
     /// The newest import of each slot.
     imports: BTreeMap<Slot, (Made, u64)>,
+    /// At and below which nothing counts since the user was taken apart from others.
+    floor: Option<Made>,
 }
 
 impl Right {
@@ -51,9 +53,10 @@ impl Right {
     }
 
     fn works(&self) -> BTreeSet<u64> {
-        match self.newest {
-            Some((_, password)) => BTreeSet::from([password]),
-            None => self.imports.values().map(|(_, password)| *password).collect(),
+        let counts = |(made, _): &&(Made, u64)| self.floor.is_none_or(|floor| *made > floor);
+        match self.newest.as_ref().filter(counts) {
+            Some((_, password)) => BTreeSet::from([*password]),
+            None => self.imports.values().filter(counts).map(|(_, password)| *password).collect(),
         }
     }
 }
@@ -93,6 +96,13 @@ fn right(end: &End<'_>, user: UserId) -> Checked<Right> {
         let base = asked.verified.stamp;
         let made = (base.effective, base.revision, base.origin);
         right.password(made, password(&asked.secret));
+    }
+    for recorded in end.union.values() {
+        let Some(Event::UsersUnlinked(unlinked)) = &recorded.fact.event else { continue };
+        for (_, floor) in unlinked.floors.iter().filter(|(of, _)| *of == user) {
+            let floor = (floor.effective, floor.revision, floor.origin);
+            right.floor = right.floor.max(Some(floor));
+        }
     }
     Ok(right)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jcas::actors::recovery::{Recovered, fold_log};
 use jcas::events::codec;
+use jcas::events::event::Event;
 use jcas::events::evolve::evolve;
 use jcas::events::ids::{Digest, UserId};
 use jcas::events::record::{Fact, LogPosition, Subject};
@@ -38,6 +39,11 @@ impl Folded {
         match fact.subject {
             Subject::User(user) => {
                 evolve(self.users.entry(user).or_default(), user, fact);
+            }
+            Subject::Pair(_) => {
+                for user in fact.event.iter().flat_map(Event::touched_users) {
+                    evolve(self.users.entry(user).or_default(), user, fact);
+                }
             }
             _ => {
                 self.registry.evolve(fact);
