@@ -25,6 +25,7 @@ mod clock;
 mod codec;
 mod coverage;
 mod decide_identity;
+mod decide_link;
 mod decide_password;
 mod decide_register;
 mod decide_registry;
