@@ -90,16 +90,18 @@ impl Accounts {
 
     /// How far an erasure has come.
     pub async fn erasure(&self, caller: &Caller, user: UserId) -> Result<Receipt, AccountError> {
-        require_any(caller)?;
+        caller.require(Scope::Erase)?;
         self.receipt_of(user).await
     }
 
     async fn receipt_of(&self, user: UserId) -> Result<Receipt, AccountError> {
         let state = self.parts.house.read(user).await?;
         let Some(erased) = &state.erased else {
-            return Err(match state.is_live() {
-                true => AccountError::NotFound("the erasure was"),
-                false => AccountError::UserNotFound,
+            let nobody = AccountError::UserNotFound;
+            return Err(if state.is_live() {
+                AccountError::NotFound("an erasure was")
+            } else {
+                nobody
             });
         };
         // All of them, since a confirmation may come in before or after any other event.

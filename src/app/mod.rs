@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use crate::accounts::Accounts;
 use crate::accounts::replication::Following;
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
+use crate::actors::eraser::ErasureView;
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
@@ -59,7 +60,7 @@ use self::compare::StateHashes;
 use self::ending::{Ending, ending};
 use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
-use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
+use self::parts::{eraser, make_accounts, make_api, new_life, start_actors, used_tokens};
 use self::recovered::recover;
 use self::replication::{Connect, Ground, Wires};
 
@@ -279,7 +280,9 @@ impl Node {
         let following = following(config, replica.clone(), origin, &recovered.log);
         let accounts = make_accounts(config, &deployment, &house, origin, &wall, tokens, following)
             .map(Arc::new)?;
+        let erasures = Arc::new(ErasureView::default());
         let checkpointer = Checkpointer::start(CheckpointParts {
+            eraser: eraser(config, origin, &accounts, &erasures),
             checkpoints: Checkpoints {
                 store: Arc::clone(&recovered.store),
                 folder: recovered.folder,
@@ -315,7 +318,8 @@ impl Node {
         }
         let gauges = Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
             .with_tls(listeners.tls.clone())
-            .with_replica(replica.clone());
+            .with_replica(replica.clone())
+            .with_erasures(erasures);
         if config.metrics.enabled {
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }

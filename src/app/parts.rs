@@ -13,6 +13,7 @@ use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
 use crate::actors::directory::Directory;
+use crate::actors::eraser::{Eraser, ErasureRules, ErasureView, Memory};
 use crate::actors::house::{House, ShardAddress};
 use crate::actors::journal::Journal;
 use crate::actors::known::Known;
@@ -21,6 +22,7 @@ use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
 use crate::clock::{Clock, OsEntropy, random};
 use crate::config::Config;
+use crate::config::erasure::ErasureConfig;
 use crate::config::guessing::GuessingConfig;
 use crate::config::limits::LimitsConfig;
 use crate::crypto::blind::IndexKey;
@@ -160,6 +162,29 @@ pub(super) fn make_accounts(
         entropy: Arc::new(OsEntropy),
         settings,
     }))
+}
+
+/// What carries erasures out on this node.
+pub(super) fn eraser(
+    config: &Config,
+    own: Origin,
+    accounts: &Arc<Accounts>,
+    view: &Arc<ErasureView>,
+) -> Eraser {
+    let ErasureConfig { grace_hours, users_per_hour, rebuild_minutes } = config.erasure;
+    let forgetting = Arc::clone(accounts);
+    Eraser {
+        own: own.name(),
+        house: accounts.house().clone(),
+        rules: ErasureRules {
+            grace_ms: grace_hours.saturating_mul(60 * 60 * 1000),
+            per_hour: users_per_hour,
+            rebuild_every: Duration::from_secs(rebuild_minutes.saturating_mul(60)),
+        },
+        forget: Arc::new(move |user| forgetting.vault().forget(user)),
+        view: Arc::clone(view),
+        memory: Memory::default(),
+    }
 }
 
 /// The signed tokens that earlier lives of the node took.
