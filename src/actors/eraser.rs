@@ -208,7 +208,10 @@ impl Eraser {
         let rebuilt = checkpoints.rebuild(&around)?;
         let is_rebuilt = rebuilt.is_some();
         if is_rebuilt {
-            tracing::info!(users = clean.users.len(), "the state was folded anew without erased users");
+            tracing::info!(
+                users = clean.users.len(),
+                "the state was folded anew without erased users"
+            );
             self.memory.retired = rebuilt;
         }
         Ok(is_rebuilt)

@@ -74,10 +74,7 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/v1/users/lookup").post(users::lookup))
         .service(resource("/v1/login").post(login::login))
         .service(
-            resource("/v1/users/{id}")
-                .get(users::get)
-                .patch(users::patch)
-                .delete(erasure::erase),
+            resource("/v1/users/{id}").get(users::get).patch(users::patch).delete(erasure::erase),
         )
         .service(resource("/v1/users/{id}/erasure").get(erasure::receipt))
         .service(resource("/v1/users/{id}/export").get(erasure::export))

@@ -119,9 +119,12 @@ fn who_is_erased_is_gone_for_everybody_at_once() {
 fn after_the_grace_nothing_on_the_disk_finds_or_opens_the_person() {
     let mut node = Node::started(&AT_ONCE);
     let shop = node.company("shop", &["NG"]);
-    let (user, other) = (shop.register(ada()), shop.register(json!({
-        "country": "NG", "email": "bola@example.com", "password": "four five six",
-    })));
+    let (user, other) = (
+        shop.register(ada()),
+        shop.register(json!({
+            "country": "NG", "email": "bola@example.com", "password": "four five six",
+        })),
+    );
     let found_by = indexes(&node.data(), &user);
     assert_eq!(found_by.len(), 2);
     assert!(!holding(&node.data(), &found_by).is_empty());
@@ -188,7 +191,10 @@ fn a_state_that_is_gone_before_the_blanking_makes_no_difference() {
 #[test]
 fn more_than_the_bound_are_held_back_and_shown() {
     let node = Node::started(&[
-        AT_ONCE[0], AT_ONCE[1], ("erasure.users_per_hour", "2"), ("metrics.sample_s", "1"),
+        AT_ONCE[0],
+        AT_ONCE[1],
+        ("erasure.users_per_hour", "2"),
+        ("metrics.sample_s", "1"),
     ]);
     let shop = node.company("shop", &["NG"]);
     let users: Vec<_> = (0..5)
@@ -248,9 +254,7 @@ fn whom_others_have_too_a_company_only_lets_go() {
 fn of_two_who_claim_an_address_one_may_go() {
     let node = Node::started(&AT_ONCE);
     let (shop, cafe) = (node.company("shop", &["NG"]), node.company("cafe", &["NG"]));
-    let body = |password: &str| {
-        json!({ "country": "NG", "email": "ada@example.com", "password": password })
-    };
+    let body = |password: &str| json!({ "country": "NG", "email": "ada@example.com", "password": password });
     let (first, second) = (shop.register(body("one two")), cafe.register(body("three four")));
     assert_ne!(first, second);
     erase(&shop, &first).done(202);

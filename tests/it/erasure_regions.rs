@@ -76,7 +76,8 @@ fn what_was_changed_elsewhere_meanwhile_brings_nobody_back() {
     erase(&shop, &user).done(202);
     let path = format!("/v1/users/{user}");
     there.call("PUT", &format!("{path}/password"), json!({ "password": "four five" })).done(200);
-    there.call("PUT", &format!("{path}/identities/email"), json!({ "value": "b@example.com" }))
+    there
+        .call("PUT", &format!("{path}/identities/email"), json!({ "value": "b@example.com" }))
         .done(200);
     there.login("NG", "ada@example.com", "four five").done(200);
     wait_for("the region to confirm", || {
@@ -144,14 +145,22 @@ fn with_all_master_keys_the_person_is_found_in_every_region_before_and_in_none_a
     let (code, said) = audit(&user, [&eu.data, &us.data]);
     assert_eq!(code, Some(1), "{said}");
     for region in [&eu, &us] {
-        for what in ["identity/email = ada@example.com", "identity/phone = +2348031234567",
-            "field/given_name = \"Adaeze\"", "key of the user", "blind index of the email"]
-        {
+        for what in [
+            "identity/email = ada@example.com",
+            "identity/phone = +2348031234567",
+            "field/given_name = \"Adaeze\"",
+            "key of the user",
+            "blind index of the email",
+        ] {
             for folder in ["log", "state"] {
                 let place = format!("in {}", region.data.join(folder).display());
                 let found = said.lines().any(|it| it.starts_with(what) && it.contains(&place));
                 // The state holds no key.
-                assert_eq!(found, folder == "log" || !what.starts_with("key"), "{what} {place}: {said}");
+                assert_eq!(
+                    found,
+                    folder == "log" || !what.starts_with("key"),
+                    "{what} {place}: {said}"
+                );
             }
         }
     }
