@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jcas::events::codec;
 use jcas::events::event::{Event, EventKind};
@@ -317,4 +318,48 @@ fn what_confirms_an_erasure_is_an_event_of_its_own_that_names_nobody() {
     assert_eq!(confirming.len(), 1, "it is said once");
     assert_eq!(confirming[0].subject, Subject::User(user.parse().unwrap()));
     assert_eq!(confirming[0].cause.company, None);
+}
+
+#[test]
+fn what_is_written_while_the_state_is_folded_anew_is_in_it() {
+    let mut node = Node::started(&AT_ONCE);
+    let shop = node.company("shop", &["NG"]);
+    let done = AtomicBool::new(false);
+    let (shop, done) = (&shop, &done);
+    let users: Vec<String> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let mut users = Vec::new();
+                    while !done.load(Ordering::Relaxed) {
+                        let email = format!("w{writer}n{}@example.com", users.len());
+                        let user = shop.register(json!({ "country": "NG", "email": email }));
+                        let patch = json!({ "profile": { "locale": "en" } });
+                        shop.call("PATCH", &format!("/v1/users/{user}"), patch).done(200);
+                        users.push(user);
+                    }
+                    users
+                })
+            })
+            .collect();
+        for number in 0..4 {
+            let email = format!("p{number}@example.com");
+            let user = shop.register(json!({ "country": "NG", "email": email }));
+            erase(shop, &user).done(202);
+            wait_until_complete(shop, &user);
+            assert_eq!(bodies(&node.data(), &user), (0, 2));
+        }
+        done.store(true, Ordering::Relaxed);
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(users.len() > 20, "{} users were written meanwhile", users.len());
+    node.kill();
+    node.start();
+    let here = shop.at(&node);
+    for user in &users {
+        assert_eq!(here.user(user)["profile"]["locale"], "en");
+    }
+    assert_eq!(node.stop(), 0);
+    let (code, said, error) = node.run(&["state", "verify"]);
+    assert_eq!(code, 0, "{said}{error}");
 }

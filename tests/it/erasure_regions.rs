@@ -105,14 +105,18 @@ fn a_copy_from_before_the_erasure_blanks_again() {
     let (eu, mut us, shop, user) = begun(&places);
     us.stop();
     let folder = tempfile::tempdir().unwrap();
-    copy(&us.data, folder.path());
+    for part in ["log", "state"] {
+        copy(&us.data.join(part), &folder.path().join(part));
+    }
     let mut us = places.start(1);
     erase(&shop, &user).done(202);
     wait_until_complete(&shop, &user);
     us.stop();
     assert_eq!(bodies(&us.data, &user), (0, 3));
-    std::fs::remove_dir_all(&us.data).unwrap();
-    copy(folder.path(), &us.data);
+    for part in ["log", "state"] {
+        std::fs::remove_dir_all(us.data.join(part)).unwrap();
+        copy(&folder.path().join(part), &us.data.join(part));
+    }
     assert_eq!(bodies(&us.data, &user), (3, 0));
 
     let us = places.start(1);
