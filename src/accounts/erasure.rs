@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::events::command::{Command, Rejection};
-use crate::events::event::Event;
 use crate::events::ids::{NodeName, RegionId, UserId};
 use crate::events::policy::{Policy, Reach, Scope};
-use crate::events::record::LogPosition;
+use crate::events::record::{LogPosition, Register};
 
 use super::caller::Caller;
 use super::error::AccountError;
@@ -106,7 +105,8 @@ impl Accounts {
         };
         // All of them, since a confirmation may come in before or after any other event.
         let events = self.parts.house.read_history(user, LogPosition::START, usize::MAX).await?;
-        let confirming = events.iter().filter(|it| it.event == Some(Event::ErasureConfirmed(())));
+        let confirming =
+            events.iter().filter(|it| it.header.register == Register::ErasureConfirmed);
         let confirmed: BTreeSet<_> = confirming.map(|it| it.header.origin.name()).collect();
         let registry = self.parts.house.registry();
         let nodes: BTreeSet<_> = registry.state.lives.keys().map(|life| life.name()).collect();

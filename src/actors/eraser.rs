@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::events::codec;
 use crate::events::command::{Caller, Command};
-use crate::events::event::{Cause, Event};
+use crate::events::event::Cause;
 use crate::events::ids::{NodeName, UserId};
 use crate::events::record::{LogPosition, Register, Subject};
 use crate::log::LogError;
@@ -240,7 +240,7 @@ impl Eraser {
         let history = self.house.read_history(user, LogPosition::START, usize::MAX);
         let events = wait_for(history).unwrap_or(Err(Unavailable::NotReady))?;
         let mut confirming =
-            events.iter().filter(|it| it.event == Some(Event::ErasureConfirmed(())));
+            events.iter().filter(|it| it.header.register == Register::ErasureConfirmed);
         Ok(confirming.any(|it| it.header.origin.name() == self.own))
     }
 

@@ -18,7 +18,8 @@
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
 //! | `trace` | which trace of the caller's a call belongs to |
-//! | `users` `login` `identities` `history` `erasure` `hash_profiles` `whoami` | what companies call |
+//! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
+//! | `erasure` | a person is forgotten, or told all that is held |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
 //!

@@ -1,6 +1,6 @@
 //! Who may erase whom, and what an erased user still takes.
 
-use jcas::events::command::{Command, Rejection};
+use jcas::events::command::{Command, Outcome, Rejection};
 use jcas::events::event::Event;
 use jcas::events::policy::{Policy, Reach};
 
@@ -15,10 +15,12 @@ fn customer_of(companies: &[&str]) -> Scenario {
 #[test]
 fn a_company_erases_its_own_user_that_nobody_else_has() {
     let scenario = customer_of(&["shop"]).by("shop", Reach::Own);
-    scenario.when(Command::Erase).then([Event::UserErased(())]);
+    scenario.when(Command::Erase).then(Outcome::Applied, [Event::UserErased(())]);
     // Nor does it matter who had it once.
     let left = customer_of(&["shop", "cafe"]).and(Event::CompanyLeft(company("cafe")));
-    left.by("shop", Reach::Own).when(Command::Erase).then([Event::UserErased(())]);
+    left.by("shop", Reach::Own)
+        .when(Command::Erase)
+        .then(Outcome::Applied, [Event::UserErased(())]);
 }
 
 #[test]
@@ -27,7 +29,10 @@ fn whom_others_have_too_is_erased_only_by_who_may_erase_everybody() {
     for name in ["shop", "cafe"] {
         let scenario = || customer_of(&["shop", "cafe"]);
         scenario().by(name, Reach::Own).when(Command::Erase).then_rejected(elsewhere);
-        scenario().by(name, Reach::All).when(Command::Erase).then([Event::UserErased(())]);
+        scenario()
+            .by(name, Reach::All)
+            .when(Command::Erase)
+            .then(Outcome::Applied, [Event::UserErased(())]);
         let linked = customer_of(&[name]).linked_with_others();
         linked.by(name, Reach::Own).when(Command::Erase).then_rejected(elsewhere);
     }
@@ -50,7 +55,10 @@ fn who_is_erased_stays_so_whoever_asks() {
 
 #[test]
 fn a_tombstone_that_is_said_again_may_come_before_its_user() {
-    given_nothing().by_system().when(Command::Erase).then([Event::UserErased(())]);
+    given_nothing()
+        .by_system()
+        .when(Command::Erase)
+        .then(Outcome::Applied, [Event::UserErased(())]);
     given_nothing().when(Command::Erase).then_rejected(Rejection::UserNotFound);
 }
 
@@ -60,16 +68,16 @@ fn only_an_erasure_is_confirmed_and_each_time_it_is_said() {
     live.when(Command::ConfirmErasure).then_rejected(Rejection::UserNotFound);
     let confirmed = Event::ErasureConfirmed(());
     let erased = || customer_of(&["shop"]).and(Event::UserErased(())).by_system();
-    erased().when(Command::ConfirmErasure).then([confirmed.clone()]);
+    erased().when(Command::ConfirmErasure).then(Outcome::Applied, [confirmed.clone()]);
     let again = erased().and(confirmed.clone());
-    again.when(Command::ConfirmErasure).then([confirmed]);
+    again.when(Command::ConfirmErasure).then(Outcome::Applied, [confirmed]);
 }
 
 #[test]
 fn a_company_leaves_once() {
     let left = Event::CompanyLeft(company("cafe"));
     let scenario = customer_of(&["shop", "cafe"]).by("cafe", Reach::Off);
-    scenario.when(Command::Leave(company("cafe"))).then([left.clone()]);
+    scenario.when(Command::Leave(company("cafe"))).then(Outcome::Applied, [left.clone()]);
     let gone = customer_of(&["shop", "cafe"]).and(left);
     gone.when(Command::Leave(company("cafe"))).then_unchanged();
 }

@@ -255,7 +255,8 @@ fn whom_others_have_too_a_company_only_lets_go() {
 fn of_two_who_claim_an_address_one_may_go() {
     let node = Node::started(&AT_ONCE);
     let (shop, cafe) = (node.company("shop", &["NG"]), node.company("cafe", &["NG"]));
-    let body = |password: &str| json!({ "country": "NG", "email": "ada@example.com", "password": password });
+    let address = "ada@example.com";
+    let body = |word: &str| json!({ "country": "NG", "email": address, "password": word });
     let (first, second) = (shop.register(body("one two")), cafe.register(body("three four")));
     assert_ne!(first, second);
     erase(&shop, &first).done(202);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::erasure::{ada, bodies, erase, receipt, wait_until_complete};
 use crate::node::{Company, wait_for};
+use crate::operating::{regions, run};
 use crate::regions::{Places, Region, converge};
 
 fn state_of(receipt: &Value, region: &str) -> Value {
@@ -183,4 +184,55 @@ fn with_all_master_keys_the_person_is_found_in_every_region_before_and_in_none_a
     let (code, said) = audit(&user, [&eu.data, &us.data]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("nothing of the user was found"), "{said}");
+}
+
+/// Cuts off what a region recorded from a sequence on; both nodes stop for it and start again.
+fn cut_off(
+    places: &Places,
+    (mut eu, mut us): (Region, Region),
+    life: &str,
+    from: u64,
+) -> (Region, Region) {
+    let key = jcas::deployment::open(&eu.data).unwrap().operator_key_left_here().unwrap();
+    let (from, key) = (from.to_string(), key.to_str().unwrap().to_owned());
+    let cut = ["regions", "distrust", life, "--from", &from, "--operator-key", &key];
+    let (code, _, said) = run(&eu, &cut);
+    assert_eq!(code, 0, "{said}");
+    eu.ended();
+    us.ended();
+    (places.start(0), places.start(1))
+}
+
+/// Where a region's own life recorded a user's tombstone.
+fn tombstone_of(region: &Region, user: &str, life: &str) -> u64 {
+    let log = region.data.join("log");
+    let show = ["log", "show", log.to_str().unwrap(), "--user", user, "--origin", life, "--json"];
+    let (code, shown, said) = run(region, &show);
+    assert_eq!(code, 0, "{said}");
+    let mut events = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let erasing = events.find(|event| event["kind"] == "UserErased").unwrap();
+    erasing["sequence"].as_u64().unwrap()
+}
+
+#[test]
+fn a_tombstone_that_is_cut_off_after_it_was_carried_out_is_said_again() {
+    let places = Places::new(&["eu/n1", "us/n1"]);
+    let (eu, us, shop, user) = begun(&places);
+    let life = regions(&us)["life"].as_str().unwrap().to_owned();
+    erase(&us.at(&shop), &user).done(202);
+    wait_for("the erasure to be complete", || {
+        let answer = shop.call("GET", &format!("/v1/users/{user}/erasure"), Value::Null);
+        (answer.status == 200 && answer.body["state"] == "complete").then_some(())
+    });
+    let from = tombstone_of(&us, &user, &life);
+    let (eu, us) = cut_off(&places, (eu, us), &life, from);
+    for region in [&eu, &us] {
+        let path = format!("/v1/users/{user}");
+        wait_for("the user to be erased again", || {
+            let answer = region.at(&shop).call("GET", &path, Value::Null);
+            (answer.code() == "user_erased").then_some(())
+        });
+    }
+    wait_until_complete(&eu.at(&shop), &user);
+    converge([&eu, &us]);
 }
