@@ -12,6 +12,7 @@ use crate::events::command::{Command, Rejection};
 use crate::events::ids::{NodeName, RegionId, UserId};
 use crate::events::policy::{Policy, Reach, Scope};
 use crate::events::record::{LogPosition, Register};
+use crate::events::stamp::Origin;
 
 use super::caller::Caller;
 use super::error::AccountError;
@@ -109,7 +110,7 @@ impl Accounts {
             events.iter().filter(|it| it.header.register == Register::ErasureConfirmed);
         let confirmed: BTreeSet<_> = confirming.map(|it| it.header.origin.name()).collect();
         let registry = self.parts.house.registry();
-        let nodes: BTreeSet<_> = registry.state.lives.keys().map(|life| life.name()).collect();
+        let nodes: BTreeSet<_> = registry.state.lives.keys().map(Origin::name).collect();
         let regions = self.parts.vault.regions().iter();
         let regions: Vec<_> = regions.map(|it| region(*it, &nodes, &confirmed)).collect();
         Ok(Receipt {

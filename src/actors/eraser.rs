@@ -34,6 +34,9 @@ use super::recovery::RecoveryError;
 /// Bodies that are blanked with one sync.
 const BLANKED_AT_ONCE: usize = 4096;
 
+/// So long is waited after something failed. Each attempt reads the whole log.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// The time over which the number of users is bounded.
 const WINDOW: Duration = Duration::from_hours(1);
 
@@ -82,6 +85,7 @@ pub struct Memory {
     /// When the hour began, and how many users were blanked in it.
     window: Option<(Duration, u64)>,
     rebuilt: Option<Duration>,
+    failed: Option<Duration>,
     held: BTreeSet<UserId>,
     retired: Option<Retired>,
 }
@@ -116,6 +120,23 @@ impl Eraser {
         checkpoints: &mut Checkpoints,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), EraseError> {
+        let now = checkpoints.clock.wall().monotonic();
+        if self.memory.failed.is_some_and(|at| now.saturating_sub(at) < PAUSE) {
+            return Ok(());
+        }
+        self.memory.failed = None;
+        let looked = self.try_look(checkpoints, stopped);
+        if looked.is_err() {
+            self.memory.failed = Some(now);
+        }
+        looked
+    }
+
+    fn try_look(
+        &mut self,
+        checkpoints: &mut Checkpoints,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), EraseError> {
         if !self.remove_retired(checkpoints)? {
             return Ok(());
         }
@@ -128,7 +149,9 @@ impl Eraser {
             notes.entry(note.user).or_default().push(note);
         }
         self.view.pending.store(notes.len() as u64, Ordering::Relaxed);
-        notes.keys().for_each(|user| (self.forget)(*user));
+        for user in notes.keys() {
+            (self.forget)(*user);
+        }
         let now_ms = checkpoints.clock.wall().unix_ms();
         let grace = self.rules.grace_ms;
         let is_due = |notes: &[Erasure]| {
@@ -177,6 +200,7 @@ impl Eraser {
         }
         if blanked > 0 {
             if !self.rebuild(Clean { users: &users, below }, checkpoints, stopped)? {
+                self.memory.failed = Some(now);
                 return Ok(());
             }
             self.memory.rebuilt = Some(now);

@@ -32,8 +32,7 @@ use tokio::sync::watch;
 
 use crate::accounts::Accounts;
 use crate::accounts::replication::Following;
-use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
-use crate::actors::eraser::ErasureView;
+use crate::actors::checkpointer::{Checkpointer, Checkpoints};
 use crate::actors::journal::{Journal, chain};
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
@@ -60,7 +59,9 @@ use self::compare::StateHashes;
 use self::ending::{Ending, ending};
 use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
-use self::parts::{eraser, make_accounts, make_api, new_life, start_actors, used_tokens};
+use self::parts::{
+    eraser, make_accounts, make_api, new_life, start_actors, start_checkpointer, used_tokens,
+};
 use self::recovered::recover;
 use self::replication::{Connect, Ground, Wires};
 
@@ -280,21 +281,15 @@ impl Node {
         let following = following(config, replica.clone(), origin, &recovered.log);
         let accounts = make_accounts(config, &deployment, &house, origin, &wall, tokens, following)
             .map(Arc::new)?;
-        let erasures = Arc::new(ErasureView::default());
-        let checkpointer = Checkpointer::start(CheckpointParts {
-            eraser: eraser(config, origin, &accounts, &erasures),
-            checkpoints: Checkpoints {
-                store: Arc::clone(&recovered.store),
-                folder: recovered.folder,
-                generation: recovered.generation,
-                log: Arc::clone(&recovered.log),
-                clock: clock.clone(),
-            },
-            house: house.clone(),
-            every: Duration::from_secs(config.state.checkpoint_s),
-            every_events: config.state.checkpoint_events,
-        })
-        .map_err(AppError::system("start the checkpoint thread"))?;
+        let (eraser, erasures) = eraser(config, origin, &accounts);
+        let checkpoints = Checkpoints {
+            store: Arc::clone(&recovered.store),
+            folder: recovered.folder,
+            generation: recovered.generation,
+            log: Arc::clone(&recovered.log),
+            clock: clock.clone(),
+        };
+        let checkpointer = start_checkpointer(config, checkpoints, &house, eraser)?;
         let gauge_clock = clock.clone();
         let log = Arc::clone(&recovered.log);
         let hashes = Arc::new(StateHashes { log, store: recovered.store, house, known });

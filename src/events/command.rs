@@ -47,14 +47,14 @@ impl Command {
             | Self::Join(_)
             | Self::Leave(_)
             | Self::UpgradePassword(_)
-            | Self::ConfirmErasure => None,
+            | Self::ConfirmErasure
+            // Which users it reaches is not all there is to it: see `decide`.
+            | Self::Erase => None,
             Self::UpdateProfile(_) => Some(Policy::Profile),
             Self::SetPassword(set) if set.proof.is_some() => None,
             Self::SetPassword(_) | Self::AddLegacyHash(_) => Some(Policy::Password),
             Self::ClaimIdentity(_) | Self::ReleaseIdentity(_) => Some(Policy::Identity),
             Self::Disable | Self::Enable => Some(Policy::Status),
-            // Which users it reaches is not all there is to it: see `decide`.
-            Self::Erase => None,
         }
     }
 }

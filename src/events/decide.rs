@@ -310,14 +310,14 @@ impl Deciding<'_> {
 
     fn erase(&self) -> Result<Decision, Rejection> {
         if let Caller::Company(company, policies) = &self.context.caller {
-            self.require_erasable(*company, policies)?;
+            self.require_erasable(*company, *policies)?;
         }
         Ok(Self::applied(vec![self.now(Event::UserErased(()))]))
     }
 
     /// A company that may erase its own users erases those that nobody else has. A customer that
     /// others have too it can only let go.
-    fn require_erasable(&self, company: CompanyId, policies: &Policies) -> Result<(), Rejection> {
+    fn require_erasable(&self, company: CompanyId, policies: Policies) -> Result<(), Rejection> {
         let policy = Policy::Erase;
         let reach = policies.reach(policy);
         let own = self.state.creator() == Some(company) && !self.context.rest.of_others;

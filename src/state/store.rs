@@ -190,7 +190,7 @@ impl Store {
         }
         let late = facts.iter().filter_map(|(fact, _)| index_of(fact));
         let listed = entries.len();
-        entries.extend(late.map(|index| index.to_key()));
+        entries.extend(late.map(BlindIndex::to_key));
         let is_late = entries.len() > listed;
         if let Some(before) = before {
             entries.extend(before.claims.keys().map(|index| index.to_key()));
