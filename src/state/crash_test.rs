@@ -229,9 +229,9 @@ fn an_erasure_is_noted_and_whatever_comes_late_with_something_to_blank() {
         for grouped in [false, true] {
             let store = Store::new(Arc::new(LossyKv::default()));
             if grouped {
-                replay_grouped(&store, log)
+                replay_grouped(&store, log);
             } else {
-                replay(&store, log)
+                replay(&store, log);
             }
             let noted = store.erasures().unwrap();
             let mut expected: Vec<_> = places.iter().map(|place| log[*place].2).collect();

@@ -98,8 +98,8 @@ fn who_is_erased_is_gone_for_everybody_at_once() {
     shop.call("GET", &path, Value::Null).refused(410, "user_erased");
     shop.call("GET", &format!("{path}/history"), Value::Null).refused(410, "user_erased");
     shop.call("GET", &format!("{path}/export"), Value::Null).refused(410, "user_erased");
-    let patch = json!({ "profile": { "given_name": "Ada" } });
-    shop.call("PATCH", &path, patch).refused(410, "user_erased");
+    let change = json!({ "profile": { "given_name": "Ada" } });
+    shop.call("PATCH", &path, change).refused(410, "user_erased");
     shop.login("NG", "ada@example.com", "one two three").refused(401, "invalid_credentials");
     let by_id = json!({ "country": "NG", "user_id": user, "password": "one two three" });
     shop.call("POST", "/v1/login", by_id).refused(401, "invalid_credentials");
@@ -273,8 +273,8 @@ fn a_person_is_told_all_that_is_held_and_where_it_came_from_and_no_hash() {
     let shop = node.company("shop", &["NG"]);
     let user = shop.register(ada());
     let path = format!("/v1/users/{user}");
-    let patch = json!({ "profile": { "given_name": "Ada", "locale": "en" } });
-    shop.call("PATCH", &path, patch).done(200);
+    let change = json!({ "profile": { "given_name": "Ada", "locale": "en" } });
+    shop.call("PATCH", &path, change).done(200);
     let hash = "$2y$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
     let legacy = format!("{path}/legacy-hashes/NG");
     shop.call("PUT", &legacy, json!({ "hash": hash })).done(200);
