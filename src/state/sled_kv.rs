@@ -138,7 +138,7 @@ impl Kv for SledKv {
         self.settle(tree, key)
     }
 
-    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs {
         let mut pairs = self.tree(tree).scan_prefix(prefix);
         let mut next = move || guarded(|| pairs.next().transpose()).map_err(failing_to("scan"));
         let mut failed = false;

@@ -24,6 +24,7 @@ mod accounts;
 mod clock;
 mod codec;
 mod coverage;
+mod decide_erase;
 mod decide_identity;
 mod decide_password;
 mod decide_register;

@@ -6,6 +6,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod convergence;
+pub(crate) mod erased;
 pub(crate) mod future;
 pub(crate) mod numbers;
 pub(crate) mod owners;
@@ -70,6 +71,7 @@ pub(crate) fn check(world: &mut World) -> Checked {
     upgrades::check(&end, &mut points)?;
     owners::check(&end, &mut points)?;
     trust::check(&end)?;
+    erased::check(&end, &mut points)?;
     for life in &end.lives {
         refusals::check_life(life)?;
         refusals::check_acknowledged(life, &world.deployment.net)?;
