@@ -5,12 +5,14 @@
 mod replication;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use metrics::gauge;
 
 use crate::accounts::Accounts;
 use crate::actors::Unavailable;
+use crate::actors::eraser::ErasureView;
 use crate::actors::replica::Replica;
 use crate::clock::NodeClock;
 use crate::log::{Log, LogStatus};
@@ -23,12 +25,19 @@ pub struct Gauges {
     accounts: Arc<Accounts>,
     tls: Option<Arc<Tls>>,
     replica: Option<Replica>,
+    erasures: Option<Arc<ErasureView>>,
 }
 
 impl Gauges {
     /// Gauges of these parts.
     pub const fn new(log: Arc<Log>, clock: NodeClock, accounts: Arc<Accounts>) -> Self {
-        Self { log, clock, accounts, tls: None, replica: None }
+        Self { log, clock, accounts, tls: None, replica: None, erasures: None }
+    }
+
+    /// Looks at erasures too.
+    #[must_use]
+    pub fn with_erasures(self, erasures: Arc<ErasureView>) -> Self {
+        Self { erasures: Some(erasures), ..self }
     }
 
     /// Looks at the certificate too, where one is served.
@@ -53,6 +62,7 @@ impl Gauges {
             self.look_at_pool();
             self.look_at_certificate();
             self.look_at_limits();
+            self.look_at_erasures();
             if let Some(replica) = &self.replica
                 && let Some(view) = replica.observe().await
             {
@@ -107,6 +117,13 @@ impl Gauges {
         for (limit, refused) in self.accounts.limited() {
             gauge!("jcas_calls_limited", "limit" => limit.as_str()).set(float(refused));
         }
+    }
+
+    fn look_at_erasures(&self) {
+        let Some(view) = &self.erasures else { return };
+        gauge!("jcas_erasures_pending").set(float(view.pending.load(Ordering::Relaxed)));
+        gauge!("jcas_erasures_held_back").set(float(view.held_back.load(Ordering::Relaxed)));
+        gauge!("jcas_erasures_done").set(float(view.done.load(Ordering::Relaxed)));
     }
 
     async fn look_at_actors(&self) -> Result<(), Unavailable> {

@@ -54,7 +54,7 @@ impl Accounts {
     }
 }
 
-fn entry(recorded: &Recorded) -> HistoryEntry {
+pub(super) fn entry(recorded: &Recorded) -> HistoryEntry {
     let header = &recorded.header;
     let kind = header.kind.name().map_or_else(|| format!("kind {}", header.kind.0), str::to_owned);
     let effective = header.effective.is_change().then(|| rfc3339(header.effective.unix_ms()));

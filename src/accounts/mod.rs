@@ -17,6 +17,7 @@
 //! | `repeat` | calls with an idempotency key, carried out once |
 //! | `view` | a user as a company sees it |
 //! | `register` `login` `change` `history` `link` | one use case or a family of them each |
+//! | `erasure` `export` | a person is forgotten, or told all that is held |
 //! | `replication` | writes that wait for other nodes |
 //! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
@@ -30,7 +31,9 @@ pub mod caller;
 pub mod change;
 pub mod company;
 pub mod doctor;
+pub mod erasure;
 pub mod error;
+pub mod export;
 pub mod feed;
 pub mod given;
 pub mod guessing;
@@ -252,7 +255,18 @@ impl Accounts {
         if_seen: Option<Seen>,
         command: Command,
     ) -> Result<(Answer, Seen), AccountError> {
-        let user = loaded.requested;
+        self.ask_of(caller, loaded, loaded.requested, if_seen, command).await
+    }
+
+    /// The same for any user of the account.
+    async fn ask_of(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        user: UserId,
+        if_seen: Option<Seen>,
+        command: Command,
+    ) -> Result<(Answer, Seen), AccountError> {
         let rest = loaded.rest_of(user);
         let asked = Asked {
             command,

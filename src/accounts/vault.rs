@@ -135,6 +135,11 @@ impl Vault {
         self.users.insert(user, keys);
     }
 
+    /// The regions that are to open what is sealed here.
+    pub fn regions(&self) -> &[crate::events::ids::RegionId] {
+        &self.parts.regions
+    }
+
     /// Forgets a user's keys.
     pub fn forget(&self, user: UserId) {
         self.users.remove(&user);

@@ -1,9 +1,10 @@
 //! Checkpoints: from time to time the state is made durable and the start has less to fold.
 //!
-//! It runs on a thread of its own, since sled's flush blocks.
+//! It runs on a thread of its own, since sled's flush blocks. The same thread carries erasures out,
+//! which may put other trees in the place of those it takes checkpoints of.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::state::folder::StateFolder;
 use crate::state::store::Store;
 use crate::state::trees::{SledTrees, Trees};
 
+use super::eraser::Eraser;
 use super::house::House;
 use super::journal::chain;
 
@@ -57,7 +59,7 @@ impl<T: Trees> Checkpoints<T> {
             applied_below,
             greatest: self.clock.last(),
         };
-        self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
+        self.folder.take_checkpoint(&*self.store.kv(), &checkpoint)?;
         Ok(Some(applied_below))
     }
 }
@@ -72,6 +74,8 @@ pub struct CheckpointParts {
     pub every: Duration,
     /// Or after so many events.
     pub every_events: u64,
+    /// What carries erasures out.
+    pub eraser: Eraser,
 }
 
 /// The running thread. Stopping it takes a last checkpoint.
@@ -86,7 +90,7 @@ impl Checkpointer {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || run(&parts, &stopped))?;
+            .spawn(move || run(parts, &stopped))?;
         Ok(Self { stop, thread })
     }
 
@@ -97,22 +101,26 @@ impl Checkpointer {
     }
 }
 
-fn run(parts: &CheckpointParts, stopped: &Receiver<()>) -> Result<(), StateError> {
-    let Checkpoints { clock, log, .. } = &parts.checkpoints;
+fn run(mut parts: CheckpointParts, stopped: &Receiver<()>) -> Result<(), StateError> {
+    let (clock, log) = (parts.checkpoints.clock.clone(), Arc::clone(&parts.checkpoints.log));
+    let stopping = || !matches!(stopped.try_recv(), Err(TryRecvError::Empty));
     // What was too old at the start is gone already.
     let now = clock.wall().monotonic();
     let mut last = Taken { at: now, below: LogPosition::START, events: 0, forgot: now };
     loop {
         match stopped.recv_timeout(LOOK_EVERY) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return take(parts, &mut last),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return take(&parts, &mut last),
+        }
+        if let Err(error) = parts.eraser.look(&mut parts.checkpoints, &stopping) {
+            tracing::error!(error = %chain(&error), "an erasure is not carried out yet");
         }
         let now = clock.wall().monotonic();
         let events = log.snapshot().records.saturating_sub(last.events);
         if now.saturating_sub(last.at) < parts.every && events < parts.every_events {
             continue;
         }
-        if let Err(error) = take(parts, &mut last) {
+        if let Err(error) = take(&parts, &mut last) {
             tracing::error!(error = %chain(&error), "no checkpoint could be taken; it is retried");
         }
     }
@@ -137,10 +145,7 @@ fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
         parts.checkpoints.store.forget_repeats(clock.last())?;
         last.forgot = last.at;
     }
-    let settle = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.is_ok_and(|runtime| runtime.block_on(parts.house.settle()).is_ok())
-    };
+    let settle = || matches!(wait_for(parts.house.settle()), Some(Ok(())));
     if let Some(below) = parts.checkpoints.take(settle)? {
         (last.below, last.events) = (below, snapshot.records);
         tracing::debug!(%below, "checkpoint");
@@ -148,4 +153,10 @@ fn take(parts: &CheckpointParts, last: &mut Taken) -> Result<(), StateError> {
         tracing::debug!("the actors are busy or gone: the checkpoint waits");
     }
     Ok(())
+}
+
+/// Waits for an actor from this thread, which has no runtime of its own.
+pub(super) fn wait_for<F: Future>(answer: F) -> Option<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    Some(runtime.block_on(answer))
 }

@@ -125,7 +125,7 @@ impl<T: Trees> Recovered<T> {
             greatest: self.greatest,
         };
         self.store.forget_repeats(self.greatest)?;
-        self.folder.take_checkpoint(self.store.kv(), &checkpoint)?;
+        self.folder.take_checkpoint(&*self.store.kv(), &checkpoint)?;
         self.folder.remove_all_but(Some(self.generation))
     }
 
@@ -179,6 +179,27 @@ pub fn fold_log_by(
     from: LogPosition,
     store: &Store,
     registry: &mut RegistryState,
+    progress: impl FnMut(u64),
+) -> Result<Folded, RecoveryError> {
+    fold_span(facts_at_once, reader, (from, None), store, registry, progress)
+}
+
+/// The same for what lies between two positions, each at the end of a commit's frame or a segment.
+pub fn fold_log_to(
+    reader: &LogReader,
+    (from, to): (LogPosition, LogPosition),
+    store: &Store,
+    registry: &mut RegistryState,
+) -> Result<Folded, RecoveryError> {
+    fold_span(FACTS_AT_ONCE, reader, (from, Some(to)), store, registry, |_| {})
+}
+
+fn fold_span(
+    facts_at_once: usize,
+    reader: &LogReader,
+    (from, to): (LogPosition, Option<LogPosition>),
+    store: &Store,
+    registry: &mut RegistryState,
     mut progress: impl FnMut(u64),
 ) -> Result<Folded, RecoveryError> {
     store.note_reach(reader.end())?;
@@ -186,7 +207,7 @@ pub fn fold_log_by(
     let mut folded = Folded::default();
     let mut gathered: Gathered = BTreeMap::new();
     let (mut facts, mut last) = (0, None);
-    for stored in reader.scan(from, None) {
+    for stored in reader.scan(from, to) {
         let stored = stored?;
         let position = stored.position;
         let decoded = codec::decode_record(&stored.record);

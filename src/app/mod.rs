@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::accounts::Accounts;
 use crate::accounts::replication::Following;
-use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
+use crate::actors::checkpointer::{Checkpointer, Checkpoints};
 use crate::actors::feed::Feed;
 use crate::actors::journal::{Journal, chain};
 use crate::actors::linker::Linker;
@@ -61,7 +61,9 @@ use self::compare::StateHashes;
 use self::ending::{Ending, ending};
 use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
-use self::parts::{make_accounts, make_api, new_life, start_actors, used_tokens};
+use self::parts::{
+    eraser, make_accounts, make_api, new_life, start_actors, start_checkpointer, used_tokens,
+};
 use self::recovered::recover;
 use self::replication::{Connect, Ground, Wires};
 
@@ -288,19 +290,15 @@ impl Node {
         let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
         let accounts = Arc::new(accounts);
         actix::spawn(Arc::clone(&accounts).follow_changes());
-        let checkpointer = Checkpointer::start(CheckpointParts {
-            checkpoints: Checkpoints {
-                store: Arc::clone(&recovered.store),
-                folder: recovered.folder,
-                generation: recovered.generation,
-                log: Arc::clone(&recovered.log),
-                clock: clock.clone(),
-            },
-            house: house.clone(),
-            every: Duration::from_secs(config.state.checkpoint_s),
-            every_events: config.state.checkpoint_events,
-        })
-        .map_err(AppError::system("start the checkpoint thread"))?;
+        let (eraser, erasures) = eraser(config, origin, &accounts);
+        let checkpoints = Checkpoints {
+            store: Arc::clone(&recovered.store),
+            folder: recovered.folder,
+            generation: recovered.generation,
+            log: Arc::clone(&recovered.log),
+            clock: clock.clone(),
+        };
+        let checkpointer = start_checkpointer(config, checkpoints, &house, eraser)?;
         let gauge_clock = clock.clone();
         let log = Arc::clone(&recovered.log);
         let hashes = Arc::new(StateHashes { log, store: recovered.store, house, known });
@@ -324,7 +322,8 @@ impl Node {
         }
         let gauges = Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
             .with_tls(listeners.tls.clone())
-            .with_replica(replica.clone());
+            .with_replica(replica.clone())
+            .with_erasures(erasures);
         if config.metrics.enabled {
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }

@@ -12,7 +12,9 @@ use crate::accounts::replication::Following;
 use crate::accounts::signing::AnswerKeys;
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
+use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
 use crate::actors::directory::Directory;
+use crate::actors::eraser::{Eraser, ErasureRules, ErasureView, Memory};
 use crate::actors::feed::Feed;
 use crate::actors::house::{House, ShardAddress};
 use crate::actors::journal::Journal;
@@ -23,6 +25,7 @@ use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
 use crate::clock::{Clock, OsEntropy, random};
 use crate::config::Config;
+use crate::config::erasure::ErasureConfig;
 use crate::config::guessing::GuessingConfig;
 use crate::config::limits::LimitsConfig;
 use crate::crypto::blind::IndexKey;
@@ -164,6 +167,42 @@ pub(super) fn make_accounts(
         entropy: Arc::new(OsEntropy),
         settings,
     }))
+}
+
+/// What carries erasures out on this node, and where it shows how they stand.
+pub(super) fn eraser(
+    config: &Config,
+    own: Origin,
+    accounts: &Arc<Accounts>,
+) -> (Eraser, Arc<ErasureView>) {
+    let ErasureConfig { grace_hours, users_per_hour, rebuild_minutes } = config.erasure;
+    let (forgetting, view) = (Arc::clone(accounts), Arc::new(ErasureView::default()));
+    let eraser = Eraser {
+        own: own.name(),
+        house: accounts.house().clone(),
+        rules: ErasureRules {
+            grace_ms: grace_hours.saturating_mul(60 * 60 * 1000),
+            per_hour: users_per_hour,
+            rebuild_every: Duration::from_secs(rebuild_minutes.saturating_mul(60)),
+        },
+        forget: Arc::new(move |user| forgetting.vault().forget(user)),
+        view: Arc::clone(&view),
+        memory: Memory::default(),
+    };
+    (eraser, view)
+}
+
+/// Starts what takes checkpoints and carries erasures out.
+pub(super) fn start_checkpointer(
+    config: &Config,
+    checkpoints: Checkpoints,
+    house: &House,
+    eraser: Eraser,
+) -> Result<Checkpointer, AppError> {
+    let every = Duration::from_secs(config.state.checkpoint_s);
+    let every_events = config.state.checkpoint_events;
+    let parts = CheckpointParts { checkpoints, house: house.clone(), every, every_events, eraser };
+    Checkpointer::start(parts).map_err(AppError::system("start the checkpoint thread"))
 }
 
 /// The signed tokens that earlier lives of the node took.

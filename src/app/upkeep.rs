@@ -150,7 +150,7 @@ pub fn verify_state(
     for store in [&actual, &reference] {
         store.forget_repeats(done.greatest)?;
     }
-    let comparison = compare(actual.kv(), reference.kv(), keep, |entries| {
+    let comparison = compare(&*actual.kv(), &*reference.kv(), keep, |entries| {
         progress(Doing::Comparing, entries);
     })?;
     drop((reference, reference_folder));
@@ -240,7 +240,7 @@ pub fn rebuild_state(config: &Config, progress: Progress<'_>) -> Result<Folded, 
         applied_below: held.reader.end(),
         greatest: done.greatest,
     };
-    folder.take_checkpoint(store.kv(), &checkpoint)?;
+    folder.take_checkpoint(&*store.kv(), &checkpoint)?;
     folder.remove_all_but(Some(generation))?;
     Ok(done)
 }

@@ -16,6 +16,7 @@
 
 pub mod actors;
 pub mod demo;
+pub mod erasure;
 pub mod fault;
 pub mod guessing;
 pub mod hash;
@@ -41,6 +42,7 @@ use serde::Deserialize;
 
 use self::actors::ActorsConfig;
 use self::demo::DemoConfig;
+use self::erasure::ErasureConfig;
 use self::fault::{ConfigFaults, Review};
 use self::guessing::GuessingConfig;
 use self::hash::HashConfig;
@@ -87,6 +89,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Keys and who keeps them.
     pub keys: KeysConfig,
+    /// Forgetting people.
+    pub erasure: ErasureConfig,
     /// Phone numbers.
     pub phone: PhoneConfig,
     /// The way to other nodes.
@@ -152,6 +156,7 @@ impl Config {
             guessing,
             limits,
             keys,
+            erasure,
             phone,
             replication,
             metrics,
@@ -167,6 +172,7 @@ impl Config {
         guessing.validate(review);
         limits.validate(review);
         keys.validate(review);
+        erasure.validate(review);
         phone.validate(review);
         replication.validate(review);
         metrics.validate(review);

@@ -30,6 +30,12 @@ pub enum Command {
     Disable,
     /// Let the user in again.
     Enable,
+    /// End the user's membership of a company.
+    Leave(CompanyId),
+    /// Forget the person.
+    Erase,
+    /// Say that this node holds nothing any more of an erased user.
+    ConfirmErasure,
 }
 
 impl Command {
@@ -37,7 +43,13 @@ impl Command {
     /// and a new user is nobody's yet; what JCAS itself does is no company's.
     pub const fn policy(&self) -> Option<Policy> {
         match self {
-            Self::Register(_) | Self::Join(_) | Self::UpgradePassword(_) => None,
+            Self::Register(_)
+            | Self::Join(_)
+            | Self::Leave(_)
+            | Self::UpgradePassword(_)
+            | Self::ConfirmErasure
+            // Which users it reaches is not all there is to it: see `decide`.
+            | Self::Erase => None,
             Self::UpdateProfile(_) => Some(Policy::Profile),
             Self::SetPassword(set) if set.proof.is_some() => None,
             Self::SetPassword(_) | Self::AddLegacyHash(_) => Some(Policy::Password),
@@ -218,6 +230,9 @@ pub enum Rejection {
         /// The bound.
         max: usize,
     },
+    /// Other companies have the person too.
+    #[error("the user is another company's customer too")]
+    LinkedElsewhere,
     /// The profile would have too many fields.
     #[error("a profile has at most {max} fields")]
     TooManyFields {

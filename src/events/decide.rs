@@ -16,6 +16,7 @@ use super::event::{
     UserRegistered,
 };
 use super::ids::{BlindIndex, CompanyId, UserId};
+use super::policy::{Policies, Policy, Reach};
 use super::record::Subject;
 use super::stamp::EffectiveTime;
 use super::state::UserState;
@@ -43,12 +44,19 @@ pub fn decide(
     if let Command::Register(register) = command {
         return deciding.register(register);
     }
-    deciding.require_user()?;
+    match command {
+        // What is erased stays so, and only then is there something to confirm.
+        Command::Erase if state.erased.is_some() => return Ok(UNCHANGED),
+        // A tombstone that is said again may come before what it is of.
+        Command::Erase if context.caller == Caller::System => {}
+        Command::ConfirmErasure => return deciding.confirm_erasure(),
+        _ => deciding.require_user()?,
+    }
     // The revision is told to nobody whom the policies keep out.
     deciding.require_policy(&command)?;
     deciding.require_seen()?;
     match command {
-        Command::Register(_) => Err(Rejection::UserNotFound),
+        Command::Register(_) | Command::ConfirmErasure => Err(Rejection::UserNotFound),
         Command::Join(company) => Ok(deciding.join(company)),
         Command::UpdateProfile(changes) => deciding.update_profile(changes),
         Command::SetPassword(set) => deciding.set_password(set),
@@ -58,6 +66,8 @@ pub fn decide(
         Command::ReleaseIdentity(index) => deciding.release_identity(index),
         Command::Disable => Ok(deciding.disable()),
         Command::Enable => Ok(deciding.enable()),
+        Command::Leave(company) => Ok(deciding.leave(company)),
+        Command::Erase => deciding.erase(),
     }
 }
 
@@ -289,6 +299,43 @@ impl Deciding<'_> {
             return Err(Rejection::LastIdentity);
         }
         Ok(Self::applied(vec![self.now(Event::IdentityReleased(index))]))
+    }
+
+    fn leave(&self, company: CompanyId) -> Decision {
+        if !self.state.is_member(company) {
+            return UNCHANGED;
+        }
+        Self::applied(vec![self.now(Event::CompanyLeft(company))])
+    }
+
+    fn erase(&self) -> Result<Decision, Rejection> {
+        if let Caller::Company(company, policies) = &self.context.caller {
+            self.require_erasable(*company, *policies)?;
+        }
+        Ok(Self::applied(vec![self.now(Event::UserErased(()))]))
+    }
+
+    /// A company that may erase its own users erases those that nobody else has. A customer that
+    /// others have too it can only let go.
+    fn require_erasable(&self, company: CompanyId, policies: Policies) -> Result<(), Rejection> {
+        let policy = Policy::Erase;
+        let reach = policies.reach(policy);
+        let own = self.state.creator() == Some(company) && !self.context.rest.of_others;
+        let mut members = self.state.memberships.iter().filter(|(_, cell)| cell.value);
+        let is_others = members.any(|(member, _)| *member != company);
+        match reach {
+            Reach::All => Ok(()),
+            Reach::Own if own && !is_others => Ok(()),
+            Reach::Own if own || self.state.is_member(company) => Err(Rejection::LinkedElsewhere),
+            Reach::Own | Reach::Off => Err(Rejection::PolicyDenied { policy }),
+        }
+    }
+
+    fn confirm_erasure(&self) -> Result<Decision, Rejection> {
+        if self.state.erased.is_none() {
+            return Err(Rejection::UserNotFound);
+        }
+        Ok(Self::applied(vec![self.now(Event::ErasureConfirmed(()))]))
     }
 
     fn disable(&self) -> Decision {

@@ -287,6 +287,8 @@ events! {
     11 UserKeyCreated(UserKeyCreated) "UserKeyCreated";
     /// The person asked to be forgotten.
     12 UserErased(()) "UserErased";
+    /// A node holds nothing any more that opens an erased user's values or finds the person.
+    13 ErasureConfirmed(()) "ErasureConfirmed";
     /// Two users are one person.
     20 UsersLinked(UsersLinked) "UsersLinked";
     /// They are not, or no longer.
@@ -328,6 +330,7 @@ impl Event {
             Self::UserDisabled(()) | Self::UserEnabled(_) => Register::Status,
             Self::UserKeyCreated(created) => Register::UserKey(created.key),
             Self::UserErased(()) => Register::Erasure,
+            Self::ErasureConfirmed(()) => Register::ErasureConfirmed,
             Self::UsersLinked(_) | Self::UsersUnlinked(_) | Self::LinkDeclined(_) => Register::Link,
             Self::CompanyRegistered(_) => Register::Company,
             Self::PolicySet(_) => Register::Policy,

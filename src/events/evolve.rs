@@ -22,6 +22,8 @@ pub fn evolve(state: &mut UserState, user: UserId, fact: &Fact) -> Effect {
         Register::Link => return link(state, user, mark, fact),
         // A tombstone needs no body, nor does the name of a key.
         Register::Erasure => return erase(state, mark),
+        // Who confirmed is read from the user's events when somebody asks.
+        Register::ErasureConfirmed => return Effect::Ignored,
         _ if state.erased.is_some() => return Effect::Ignored,
         Register::UserKey(key) => {
             return match state.keys.insert(key, mark) {
@@ -60,6 +62,7 @@ pub fn evolve(state: &mut UserState, user: UserId, fact: &Fact) -> Effect {
         // Not about a user, or handled above by its register.
         Event::UserKeyCreated(_)
         | Event::UserErased(())
+        | Event::ErasureConfirmed(())
         | Event::UsersLinked(_)
         | Event::UsersUnlinked(_)
         | Event::LinkDeclined(_)

@@ -55,6 +55,8 @@ pub enum Register {
     Link,
     /// Whether the user is erased.
     Erasure,
+    /// Which nodes hold nothing any more of an erased user. It writes no state.
+    ErasureConfirmed,
     /// A company's countries and signing.
     Company,
     /// A company's policies.

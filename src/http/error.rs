@@ -309,6 +309,7 @@ const fn rejection_kind(rejection: &Rejection) -> (StatusCode, &'static str) {
             (StatusCode::PRECONDITION_FAILED, "revision_mismatch")
         }
         Rejection::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
+        Rejection::LinkedElsewhere => (StatusCode::CONFLICT, "linked_elsewhere"),
         Rejection::LastIdentity => (StatusCode::CONFLICT, "last_identity"),
         Rejection::IdentityNotFound | Rejection::Linked => (StatusCode::NOT_FOUND, "not_found"),
         Rejection::ProofOutdated => (StatusCode::UNAUTHORIZED, "invalid_credentials"),

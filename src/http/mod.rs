@@ -21,6 +21,7 @@
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `changes` | what changed since a company asked last |
 //! | `links` | users who are one person |
+//! | `erasure` | a person is forgotten, or told all that is held |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
 //!
@@ -36,6 +37,7 @@ pub mod changes;
 pub mod content;
 #[cfg(feature = "docs-page")]
 mod docs_page;
+pub mod erasure;
 pub mod error;
 pub mod flow;
 pub mod frame;
@@ -76,7 +78,11 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
         .service(resource("/v1/users").post(users::register))
         .service(resource("/v1/users/lookup").post(users::lookup))
         .service(resource("/v1/login").post(login::login))
-        .service(resource("/v1/users/{id}").get(users::get).patch(users::patch))
+        .service(
+            resource("/v1/users/{id}").get(users::get).patch(users::patch).delete(erasure::erase),
+        )
+        .service(resource("/v1/users/{id}/erasure").get(erasure::receipt))
+        .service(resource("/v1/users/{id}/export").get(erasure::export))
         .service(resource("/v1/users/{id}/password").put(users::password))
         .service(resource("/v1/users/{id}/legacy-hashes/{country}").put(users::legacy_hash))
         .service(

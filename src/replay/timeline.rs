@@ -258,6 +258,7 @@ pub(super) fn parts(user: UserId, fact: &Fact) -> Vec<Part> {
         // Written by their registers, above, or not about users.
         Event::UserKeyCreated(_)
         | Event::UserErased(())
+        | Event::ErasureConfirmed(())
         | Event::CompanyRegistered(_)
         | Event::PolicySet(_)
         | Event::ApiKeyIssued(_)

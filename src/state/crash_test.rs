@@ -128,7 +128,11 @@ fn any_crash_is_healed_by_replay_from_the_checkpoint() {
 }
 
 /// Writes `log`, crashes so that only writes to `kept` trees survive, and replays from `from`.
-fn crash_keeping(log: &Log, flushed: usize, keep: [bool; 8]) -> (Arc<LossyKv>, Store) {
+fn crash_keeping<const N: usize>(
+    log: &Log,
+    flushed: usize,
+    keep: [bool; N],
+) -> (Arc<LossyKv>, Store) {
     let kv = Arc::new(LossyKv::default());
     let store = Store::new(kv.clone());
     replay(&store, &log[..flushed]);
@@ -190,8 +194,11 @@ fn an_erased_users_entries_are_removed_though_only_the_tombstone_was_kept() {
     push(&mut log, user(1), claimed(2, false));
     push(&mut log, user(1), Event::UserErased(()));
     push(&mut log, user(1), linked(user(1), user(2)));
-    // Kept: the tombstone, and the row written anew with the link. Lost: all three removals.
-    let (_, store) = crash_keeping(&log, 4, [true, false, false, false, false, true, false, false]);
+    // Kept: the tombstone, and the row written anew with the link. Lost: the note of the erasure
+    // and all three removals.
+    let kept = [true, false, false, false, false, false, true, false, false];
+    let (_, store) = crash_keeping(&log, 4, kept);
+    assert_eq!(store.erasures().unwrap(), []);
     assert_eq!(store.kv().scan(Tree::Claims, &[]).count(), 2);
     assert_eq!(store.kv().scan(Tree::Keys, &[]).count(), 1);
     assert_eq!(store.claimants(index(1), company("shop")).unwrap(), []);
@@ -199,6 +206,47 @@ fn an_erased_users_entries_are_removed_though_only_the_tombstone_was_kept() {
     assert_right(&store, &log, "after replay");
     assert_eq!(store.kv().scan(Tree::Claims, &[]).count(), 0);
     assert_eq!(store.kv().scan(Tree::Keys, &[]).count(), 0);
+    let noted: Vec<_> = store.erasures().unwrap().into_iter().map(|it| it.position).collect();
+    assert_eq!(noted, [log[4].2], "it is carried out all the same");
+    assert!(store.finds_erased(user(1)).unwrap());
+}
+
+#[test]
+fn an_erasure_is_noted_and_whatever_comes_late_with_something_to_blank() {
+    let mut log = Log::new();
+    push(&mut log, user(1), registered());
+    push(&mut log, user(1), claimed(1, true));
+    push(&mut log, user(1), Event::UserErased(()));
+    push(&mut log, user(1), profile(1));
+    push(&mut log, user(1), claimed(2, true));
+    push(&mut log, user(1), key_created(1));
+    let blank = |(user, fact, position): &(UserId, Fact, LogPosition)| {
+        let event = fact.event.clone().filter(|event| !event.kind().is_blanked_by_erasure());
+        (*user, Fact { event, ..fact.clone() }, *position)
+    };
+    let blanked: Log = log.iter().map(blank).collect();
+    for (log, places, finds) in [(&log, vec![2, 4, 5], true), (&blanked, vec![2], false)] {
+        for grouped in [false, true] {
+            let store = Store::new(Arc::new(LossyKv::default()));
+            if grouped {
+                replay_grouped(&store, log);
+            } else {
+                replay(&store, log);
+            }
+            let noted = store.erasures().unwrap();
+            let mut expected: Vec<_> = places.iter().map(|place| log[*place].2).collect();
+            if grouped && finds {
+                // All at once, the user is erased when its first claim is looked at.
+                expected.insert(0, log[1].2);
+            }
+            assert_eq!(noted.iter().map(|it| it.position).collect::<Vec<_>>(), expected);
+            assert_eq!(store.finds_erased(user(1)).unwrap(), finds, "the row lists identities");
+            for note in &noted {
+                store.forget_erasure(note).unwrap();
+            }
+            assert_eq!(store.erasures().unwrap(), []);
+        }
+    }
 }
 
 #[test]

@@ -57,8 +57,8 @@ impl Tree {
 /// A key and its value.
 pub type Pair = (Box<[u8]>, Box<[u8]>);
 
-/// Pairs in the order of their keys, read as they are taken.
-pub type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StateError>> + 'a>;
+/// Pairs in the order of their keys, read as they are taken. They hold what they read from.
+pub type Pairs = Box<dyn Iterator<Item = Result<Pair, StateError>>>;
 
 /// Trees of keys and values.
 pub trait Kv: Send + Sync {
@@ -72,10 +72,10 @@ pub trait Kv: Send + Sync {
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError>;
 
     /// Every pair whose key starts with `prefix`.
-    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_>;
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs;
 
     /// Every pair whose key is `from` or greater.
-    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs<'_> {
+    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs {
         let from: Box<[u8]> = from.into();
         let before = move |pair: &Result<Pair, _>| matches!(pair, Ok((key, _)) if *key < from);
         Box::new(self.scan(tree, &[]).skip_while(before))

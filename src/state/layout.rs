@@ -14,6 +14,7 @@
 //!           user id (16), first position (8)          -> last position (8)
 //! mark      "applied"                                 -> log position (8)
 //! mark      "reach"                                   -> log position (8)
+//! mark      "erase", user id (16), log position (8)   -> revision (8)
 //! ```
 
 use std::collections::BTreeSet;
@@ -45,6 +46,30 @@ const MARK_KEY: &[u8] = b"applied";
 
 /// The key of the note how far into the log the trees may know.
 const REACH_KEY: &[u8] = b"reach";
+
+/// What the notes of erasures that are to be carried out start with.
+pub(super) const ERASURE_PREFIX: &[u8] = b"erase";
+
+/// The key of such a note.
+pub(super) fn erasure_key(user: UserId, position: LogPosition) -> Vec<u8> {
+    [ERASURE_PREFIX, user.as_bytes(), &position_bytes(position)].concat()
+}
+
+/// The user and the position that such a key names, and the revision at it.
+pub(super) fn erasure(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(UserId, LogPosition, Revision), StateError> {
+    let wrong = || StateError::Entry { tree: Tree::Mark.name() };
+    let place: &[u8; KEY_BYTES] = key
+        .strip_prefix(ERASURE_PREFIX)
+        .and_then(|place| place.try_into().ok())
+        .ok_or_else(wrong)?;
+    let user = UserId::from_bytes(place.first_chunk().copied().unwrap_or_default());
+    let bits = u64::from_be_bytes(place.last_chunk().copied().unwrap_or_default());
+    let revision = u64::from_be_bytes(value.try_into().map_err(|_| wrong())?);
+    Ok((user, LogPosition::from_bits(bits), Revision::from_bits(revision)))
+}
 
 /// Leaves the position below which everything is applied in the trees themselves.
 pub(super) fn leave_mark(kv: &dyn Kv, applied_below: LogPosition) -> Result<(), StateError> {

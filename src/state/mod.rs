@@ -16,6 +16,7 @@
 //! changed, a tombstone keeps the list of its entries, and readers check an entry against its row.
 
 pub mod checkpoint;
+pub mod erasures;
 pub mod error;
 pub mod folder;
 pub mod kv;

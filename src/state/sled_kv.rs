@@ -138,11 +138,11 @@ impl Kv for SledKv {
         self.settle(tree, key)
     }
 
-    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs {
         pairs(self.tree(tree).scan_prefix(prefix))
     }
 
-    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs<'_> {
+    fn scan_from(&self, tree: Tree, from: &[u8]) -> Pairs {
         pairs(self.tree(tree).range(from..))
     }
 
@@ -157,7 +157,7 @@ impl Kv for SledKv {
 }
 
 /// What a scan reads, until something cannot be read.
-fn pairs<'a>(mut pairs: sled::Iter) -> Pairs<'a> {
+fn pairs(mut pairs: sled::Iter) -> Pairs {
     let mut next = move || guarded(|| pairs.next().transpose()).map_err(failing_to("scan"));
     let mut failed = false;
     Box::new(std::iter::from_fn(move || {

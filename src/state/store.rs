@@ -6,7 +6,7 @@
 //! its entry, which is not found yet.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::events::account::Claimant;
 use crate::events::cell::{Effect, Mark};
@@ -24,11 +24,26 @@ use super::layout::{self, IndexKey};
 use super::reach::Reach;
 use super::repeats::Repeat;
 
-/// The state of one node.
+/// The state of one node. Clones are of the same one.
 #[derive(Clone)]
 pub struct Store {
+    trees: Arc<RwLock<Arc<InUse>>>,
+}
+
+/// The trees that are in use, until others take their place.
+struct InUse {
     kv: Arc<dyn Kv>,
-    reach: Arc<Reach>,
+    reach: Reach,
+}
+
+/// Trees in whose place others came. Somebody may still read them.
+pub struct Retired(Arc<InUse>);
+
+impl Retired {
+    /// Whether nobody reads them any more.
+    pub fn is_free(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && Arc::strong_count(&self.0.kv) == 1
+    }
 }
 
 /// How many users there are.
@@ -43,33 +58,51 @@ pub struct Counts {
 impl Store {
     /// The state in these trees.
     pub fn new(kv: Arc<dyn Kv>) -> Self {
-        Self { kv, reach: Arc::default() }
+        Self { trees: Arc::new(RwLock::new(Arc::new(InUse { kv, reach: Reach::default() }))) }
+    }
+
+    fn in_use(&self) -> Arc<InUse> {
+        Arc::clone(&self.trees.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The trees.
-    pub fn kv(&self) -> &dyn Kv {
-        &*self.kv
+    pub fn kv(&self) -> Arc<dyn Kv> {
+        Arc::clone(&self.in_use().kv)
+    }
+
+    /// Puts the trees of `fresh` in the place of these. While `last` brings them up to the log,
+    /// nobody reads or writes here. Whoever was about to write to the old trees writes something
+    /// that is durable in the log, and so in the new ones.
+    pub fn exchange<E>(
+        &self,
+        fresh: &Self,
+        last: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Retired, E> {
+        let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
+        last()?;
+        Ok(Retired(std::mem::replace(&mut *trees, fresh.in_use())))
     }
 
     /// Notes that what is written from now on may rest on anything in the log below `durable`. Due
     /// before events are written that became durable since.
     pub fn note_reach(&self, durable: LogPosition) -> Result<(), StateError> {
-        self.reach.note(self.kv(), durable)
+        let trees = self.in_use();
+        trees.reach.note(&*trees.kv, durable)
     }
 
     /// The log position from which on the trees know of nothing.
     pub fn reach(&self) -> Result<LogPosition, StateError> {
-        layout::reach(self.kv())
+        layout::reach(&*self.kv())
     }
 
     /// A user's state; none while no event of it was folded.
     pub fn user(&self, user: UserId) -> Result<Option<UserState>, StateError> {
-        let row = self.kv.get(Tree::Users, user.as_bytes())?;
+        let row = self.kv().get(Tree::Users, user.as_bytes())?;
         row.map(|row| layout::decode_row(user, &row)).transpose()
     }
 
     /// Every user in the order of ids, read as they are taken.
-    pub fn users(&self) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> + '_ {
+    pub fn users(&self) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> {
         self.users_from(UserId::from_bytes([0; 16]))
     }
 
@@ -77,8 +110,11 @@ impl Store {
     pub fn users_from(
         &self,
         from: UserId,
-    ) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> + '_ {
-        self.kv.scan_from(Tree::Users, from.as_bytes()).map(|pair| {
+    ) -> impl Iterator<Item = Result<(UserId, UserState), StateError>> {
+        let kv = self.kv();
+        kv.scan_from(Tree::Users, from.as_bytes()).map(move |pair| {
+            // The trees stay as long as they are read.
+            let _held = &kv;
             let (key, row) = pair?;
             let user = layout::row_user(&key)?;
             Ok((user, layout::decode_row(user, &row)?))
@@ -97,15 +133,17 @@ impl Store {
         after: &UserState,
         facts: impl IntoIterator<Item = (&'a Fact, LogPosition)>,
     ) -> Result<(), StateError> {
-        let entries = self.entries_of_tombstone(user, before, after)?;
-        if before != Some(after) && !after.is_empty() {
+        let facts: Vec<_> = facts.into_iter().collect();
+        let (entries, is_late) = self.entries_of_tombstone(user, before, after, &facts)?;
+        if (before != Some(after) || is_late) && !after.is_empty() {
             let row = layout::encode_row(user, after, &entries)?;
-            self.kv.insert(Tree::Users, user.as_bytes(), &row)?;
+            self.kv().insert(Tree::Users, user.as_bytes(), &row)?;
         }
         let mut erased = false;
         let mut command: Option<CommandPlace> = None;
         for (fact, position) in facts {
             self.index(user, after, fact, position)?;
+            self.note_erasure(user, after, fact, position)?;
             erased |= fact.register == Register::Erasure;
             match &mut command {
                 Some(place) if place.holds(fact) => place.last = position,
@@ -137,29 +175,43 @@ impl Store {
         Ok((after, effects))
     }
 
-    /// The entries that a tombstone's row lists: what the user claimed before, and what the list
-    /// held already.
+    /// The entries that a tombstone's row lists: what the user claimed before, what the list held
+    /// already, and what facts that come late say. And whether any did.
     ///
     /// The list is what a replay removes the entries by when the crash kept the tombstone and lost
     /// the removals. It is kept as long as the row is: dropping it would leave its bytes readable
-    /// in the files all the same, and a rebuild after the claims were blanked makes none.
+    /// in the files all the same, and a rebuild after the claims were blanked makes none. So a
+    /// list that is not empty says that these trees' files may still find the person.
     fn entries_of_tombstone(
         &self,
         user: UserId,
         before: Option<&UserState>,
         after: &UserState,
-    ) -> Result<BTreeSet<IndexKey>, StateError> {
-        let Some(before) = before.filter(|_| after.erased.is_some()) else {
-            return Ok(BTreeSet::new());
-        };
-        let mut entries = BTreeSet::new();
-        if before.erased.is_some()
-            && let Some(row) = self.kv.get(Tree::Users, user.as_bytes())?
-        {
-            entries = layout::row_entries(user, &row)?;
+        facts: &[(&Fact, LogPosition)],
+    ) -> Result<(BTreeSet<IndexKey>, bool), StateError> {
+        if after.erased.is_none() {
+            return Ok((BTreeSet::new(), false));
         }
-        entries.extend(before.claims.keys().map(|index| index.to_key()));
-        Ok(entries)
+        let mut entries = BTreeSet::new();
+        if before.is_some_and(|before| before.erased.is_some()) {
+            entries = self.listed(user)?;
+        }
+        let late = facts.iter().filter_map(|(fact, _)| index_of(fact));
+        let listed = entries.len();
+        entries.extend(late.map(BlindIndex::to_key));
+        let is_late = entries.len() > listed;
+        if let Some(before) = before {
+            entries.extend(before.claims.keys().map(|index| index.to_key()));
+        }
+        Ok((entries, is_late))
+    }
+
+    /// The entries that a user's row lists.
+    pub(super) fn listed(&self, user: UserId) -> Result<BTreeSet<IndexKey>, StateError> {
+        match self.kv().get(Tree::Users, user.as_bytes())? {
+            Some(row) => layout::row_entries(user, &row),
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// Brings the index entries of what one fact touches in line with the state.
@@ -173,24 +225,20 @@ impl Store {
         if let Register::UserKey(key) = fact.register {
             let at = layout::key_key(user, key);
             return match after.keys.get(&key) {
-                None => self.kv.remove(Tree::Keys, &at),
+                None => self.kv().remove(Tree::Keys, &at),
                 // Where several events bring one key, the one that prevails is its place.
                 Some(mark) if *mark == Mark::of(fact) => {
-                    self.kv.insert(Tree::Keys, &at, &layout::position_bytes(position))
+                    self.kv().insert(Tree::Keys, &at, &layout::position_bytes(position))
                 }
                 Some(_) => Ok(()),
             };
         }
-        let index = match &fact.event {
-            Some(Event::IdentityClaimed(claimed)) => claimed.index,
-            Some(Event::IdentityReleased(index)) => *index,
-            _ => return Ok(()),
-        };
+        let Some(index) = index_of(fact) else { return Ok(()) };
         let entry = layout::claim_key(&index.to_key(), user);
         if after.claims.get(&index).is_some_and(Claims::is_live) {
-            self.kv.insert(Tree::Claims, &entry, &[])
+            self.kv().insert(Tree::Claims, &entry, &[])
         } else {
-            self.kv.remove(Tree::Claims, &entry)
+            self.kv().remove(Tree::Claims, &entry)
         }
     }
 
@@ -200,7 +248,7 @@ impl Store {
             self.keep_repeat(&Repeat { key, revision, user, first, last })?;
         }
         let at = layout::history_key(user, first);
-        self.kv.insert(Tree::History, &at, &layout::position_bytes(last))
+        self.kv().insert(Tree::History, &at, &layout::position_bytes(last))
     }
 
     /// Where the log holds a user's events beyond a position, oldest first: the first and the last
@@ -209,8 +257,8 @@ impl Store {
         &self,
         user: UserId,
         beyond: LogPosition,
-    ) -> impl Iterator<Item = Result<(LogPosition, LogPosition), StateError>> + '_ {
-        let pairs = self.kv.scan(Tree::History, user.as_bytes());
+    ) -> impl Iterator<Item = Result<(LogPosition, LogPosition), StateError>> {
+        let pairs = self.kv().scan(Tree::History, user.as_bytes());
         let places = pairs.map(|pair| {
             let (key, value) = pair?;
             Ok((layout::history_first(&key)?, layout::position(Tree::History, &value)?))
@@ -220,18 +268,18 @@ impl Store {
 
     fn remove_entries(&self, user: UserId, of: &BTreeSet<IndexKey>) -> Result<(), StateError> {
         for index in of {
-            self.kv.remove(Tree::Claims, &layout::claim_key(index, user))?;
+            self.kv().remove(Tree::Claims, &layout::claim_key(index, user))?;
         }
-        let keys: Result<Vec<_>, _> = self.kv.scan(Tree::Keys, user.as_bytes()).collect();
+        let keys: Result<Vec<_>, _> = self.kv().scan(Tree::Keys, user.as_bytes()).collect();
         for (key, _) in keys? {
-            self.kv.remove(Tree::Keys, &key)?;
+            self.kv().remove(Tree::Keys, &key)?;
         }
         Ok(())
     }
 
     /// Everyone with an entry for an identity. Whether they claim it, their states say.
     pub fn entered(&self, index: BlindIndex) -> Result<Vec<UserId>, StateError> {
-        let entries = self.kv.scan(Tree::Claims, &index.to_key());
+        let entries = self.kv().scan(Tree::Claims, &index.to_key());
         entries.map(|entry| layout::claimant(&entry?.0)).collect()
     }
 
@@ -252,7 +300,7 @@ impl Store {
 
     /// Where the log holds a user's keys.
     pub fn key_positions(&self, user: UserId) -> Result<Vec<(UserKeyId, LogPosition)>, StateError> {
-        let pairs = self.kv.scan(Tree::Keys, user.as_bytes());
+        let pairs = self.kv().scan(Tree::Keys, user.as_bytes());
         let read = pairs.map(|pair| {
             let (key, value) = pair?;
             Ok((layout::key_id(&key)?, layout::position(Tree::Keys, &value)?))
@@ -262,12 +310,12 @@ impl Store {
 
     /// Notes where the log holds an event of a company or of the deployment.
     pub fn record_registry(&self, position: LogPosition) -> Result<(), StateError> {
-        self.kv.insert(Tree::Registry, &layout::position_bytes(position), &[])
+        self.kv().insert(Tree::Registry, &layout::position_bytes(position), &[])
     }
 
     /// Where the log holds the events of companies and of the deployment, in its order.
     pub fn registry_positions(&self) -> Result<Vec<LogPosition>, StateError> {
-        let pairs = self.kv.scan(Tree::Registry, &[]);
+        let pairs = self.kv().scan(Tree::Registry, &[]);
         pairs.map(|pair| layout::position(Tree::Registry, &pair?.0)).collect()
     }
 
@@ -295,6 +343,15 @@ impl Store {
             counts.add(&entry?.1);
         }
         Ok(counts)
+    }
+}
+
+/// The identity that a fact claims or releases.
+const fn index_of(fact: &Fact) -> Option<BlindIndex> {
+    match &fact.event {
+        Some(Event::IdentityClaimed(claimed)) => Some(claimed.index),
+        Some(Event::IdentityReleased(index)) => Some(*index),
+        _ => None,
     }
 }
 

@@ -56,6 +56,7 @@ enum What {
     Enable { seen: u8 },
     Key(u8),
     Erase,
+    Confirm,
     Link { automatic: bool },
     Unlink { floor_ms: Option<u64> },
     Decline,
@@ -87,6 +88,7 @@ fn whats() -> impl Strategy<Value = What> {
         3 => (0..8_u8).prop_map(|seen| What::Enable { seen }),
         4 => (0..2_u8).prop_map(What::Key),
         1 => Just(What::Erase),
+        1 => Just(What::Confirm),
     ];
     let between_users = prop_oneof![
         3 => any::<bool>().prop_map(|automatic| What::Link { automatic }),
@@ -228,6 +230,7 @@ impl Recorder {
                 self.record(step, subject, &Event::UserKeyCreated(event));
             }
             What::Erase => self.record(step, subject, &Event::UserErased(())),
+            What::Confirm => self.record(step, subject, &Event::ErasureConfirmed(())),
             What::Link { automatic } => {
                 let linked = UsersLinked { pair, automatic: *automatic };
                 self.record(step, Subject::Pair(pair), &Event::UsersLinked(linked));

@@ -140,6 +140,8 @@ fn sample_events() -> Vec<(Subject, EffectiveTime, Event)> {
             and_later_lives: true,
             signature: [0x71; 64].into(),
         })),
+        // Later kinds stand last: the records before them stay as they are.
+        (Subject::User(user(3)), now, Event::ErasureConfirmed(())),
     ]
 }
 

@@ -24,6 +24,7 @@ mod accounts;
 mod clock;
 mod codec;
 mod coverage;
+mod decide_erase;
 mod decide_identity;
 mod decide_link;
 mod decide_password;

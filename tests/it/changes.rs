@@ -123,6 +123,32 @@ fn a_company_hears_of_its_own_customers_and_of_nobody_else() {
 }
 
 #[test]
+fn that_a_customer_was_erased_is_told_to_whoever_had_it_and_nothing_else_of_it_any_more() {
+    let mut node = Node::started(&[]);
+    let [shop, other, third] = ["shop", "other", "third"].map(|id| node.company(id, &["NG"]));
+    node.trust(&shop);
+    let [one, two] = [1, 2].map(|number| shop.register(person(number)));
+    let login = json!({ "country": "NG", "user_id": one, "password": "one two" });
+    other.call("POST", "/v1/login", login).done(200);
+    let ends = [&shop, &other].map(|company| all(company, "").1);
+    shop.call("DELETE", &format!("/v1/users/{one}"), Value::Null).done(202);
+    let told = |node: &Node| {
+        for (company, end) in [&shop, &other].into_iter().zip(&ends) {
+            let company = company.at(node);
+            assert_eq!(about(&all(&company, end).0, &one), [["erased"]]);
+            assert_eq!(about(&all(&company, "").0, &one), [["erased"]]);
+        }
+        assert_eq!(all(&third.at(node), "").0, Vec::<Value>::new());
+    };
+    told(&node);
+    assert_eq!(about(&all(&shop, "").0, &two).len(), 1);
+    node.kill();
+    std::fs::remove_dir_all(node.data().join("state")).unwrap();
+    node.start();
+    told(&node);
+}
+
+#[test]
 fn a_cursor_that_was_not_given_to_the_company_is_refused() {
     let node = Node::started(&[]);
     let (shop, other) = (node.company("shop", &["NG"]), node.company("other", &["NG"]));

@@ -8,7 +8,7 @@ use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 26] = [
+const ORDER: [(&str, &str); 27] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
@@ -22,6 +22,7 @@ const ORDER: [(&str, &str); 26] = [
     ("post", "/v1/users/lookup"),
     ("post", "/v1/login"),
     ("get", "/v1/users/{id}"),
+    ("get", "/v1/users/{id}/export"),
     ("patch", "/v1/users/{id}"),
     ("put", "/v1/users/{id}/password"),
     ("put", "/v1/users/{id}/legacy-hashes/{country}"),
@@ -37,7 +38,12 @@ const ORDER: [(&str, &str); 26] = [
     ("delete", "/v1/link-candidates/{id}/{with}"),
 ];
 
-const HISTORY: (&str, &str) = ("get", "/v1/users/{id}/history");
+/// The calls behind them, when the user has a history and may go.
+const LAST: [(&str, &str); 3] = [
+    ("get", "/v1/users/{id}/history"),
+    ("delete", "/v1/users/{id}"),
+    ("get", "/v1/users/{id}/erasure"),
+];
 
 /// The contract as a node serves it.
 pub fn served(node: &Node, shop: &Company) -> Document {
@@ -66,7 +72,7 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
     let node = Node::started(&[]);
     let shop = node.company("shop", &["NG"]);
     let document = served(&node, &shop);
-    let calls: BTreeSet<_> = ORDER.into_iter().chain([HISTORY]).collect();
+    let calls: BTreeSet<_> = ORDER.into_iter().chain(LAST).collect();
     let documented: BTreeSet<_> = document.operations().collect();
     assert_eq!(calls, documented, "an operation is in the document or in this test only");
 
@@ -75,7 +81,7 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
         shop.register(json!({ "country": "NG",
         "email": "with@example.com" })),
     );
-    for (method, path) in ORDER.into_iter().chain([HISTORY]) {
+    for (method, path) in ORDER.into_iter().chain(LAST) {
         let operation = document.root["paths"][path][method].clone();
         let url = filled(&path.replace("{with}", &with), &id);
         let examples = operation["requestBody"]["content"]["application/json"].clone();
@@ -213,9 +219,11 @@ fn head_answers_as_get_without_the_body() {
     let id = shop.register(json!({ "country": "NG", "email": "a@example.com" }));
     let profile = json!({ "scheme": "digest", "digest": "sha256", "salt_position": "prefix" });
     shop.call("PUT", "/v1/hash-profiles/NG/default", profile).done(200);
+    let erased = shop.register(json!({ "country": "NG", "email": "b@example.com" }));
+    shop.call("DELETE", &format!("/v1/users/{erased}"), Value::Null).done(202);
     let gets = document.operations().filter(|(method, _)| *method == "get");
     for (_, path) in gets {
-        let url = filled(path, &id);
+        let url = filled(path, if path.ends_with("/erasure") { &erased } else { &id });
         let (got, head) =
             (shop.call("GET", &url, Value::Null), shop.call("HEAD", &url, Value::Null));
         assert_eq!((got.status, head.status), (200, 200), "{path}: {}", got.text);

@@ -34,6 +34,8 @@ mod deployments;
 mod disk;
 mod docs;
 mod docs_page;
+mod erasure;
+mod erasure_regions;
 mod guessing;
 mod hash_formats;
 mod hashes;

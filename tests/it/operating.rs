@@ -21,7 +21,7 @@ use crate::node::{Node, wait_for};
 use crate::regions::{Places, Region, converge, person};
 
 /// Runs the program with the settings of a region's node.
-fn run(region: &Region, arguments: &[&str]) -> (i32, String, String) {
+pub fn run(region: &Region, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jcas"));
     let listen = region.operator_url.trim_start_matches("http://");
     command.args(arguments).current_dir(&region.data);
@@ -38,7 +38,7 @@ fn done(region: &Region, arguments: &[&str]) -> String {
     printed
 }
 
-fn regions(region: &Region) -> Value {
+pub fn regions(region: &Region) -> Value {
     region.operate("GET", "/operator/regions", None).done(200).body.clone()
 }
 

@@ -67,7 +67,9 @@ fn hurt(fault: usize, world: &mut World) -> fn(&mut World) {
             |_| ()
         }
         5 => {
-            ways.iter().for_each(|way| way.cut(false));
+            for way in ways.iter() {
+                way.cut(false);
+            }
             |world| world.ways.iter().for_each(Proxy::mend)
         }
         6 => {

@@ -41,6 +41,9 @@ pub fn config(data: &Path, name: NodeName) -> Config {
     config.replication.vector_ms = 100;
     config.replication.fetch_ms = 1000;
     config.replication.away_s = 2;
+    // Who is erased is blanked as soon as it can be.
+    config.erasure.grace_hours = 0;
+    config.erasure.rebuild_minutes = 0;
     config
 }
 

@@ -262,6 +262,7 @@ fn existing(
     };
     match random.below(30) {
         0 => Command::Join(company),
+        1 if random.chance(20) => Command::Erase,
         4..=6 => {
             let proof = credential(random, user, state).filter(|_| random.chance(50));
             set(random, proof.map(|found| Proof { user, mark: found.mark }))

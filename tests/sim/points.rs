@@ -76,6 +76,10 @@ pub(crate) enum Point {
     AbsorbedInFlight,
     /// A node refused to write with a clock that was ahead of the others'.
     ClockUnsafe,
+    /// A user was erased.
+    Erased,
+    /// What was left of an erased user was blanked in a node's log.
+    Blanked,
     /// A company was refused what it wanted of another's user.
     PolicyDenied,
     /// Two users were linked in the end.
@@ -90,7 +94,7 @@ pub(crate) enum Point {
 
 impl Point {
     /// Every situation.
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::Conflict,
         Self::RivalClaims,
         Self::UpgradeLost,
@@ -126,6 +130,8 @@ impl Point {
         Self::EntryWithoutRow,
         Self::AbsorbedInFlight,
         Self::ClockUnsafe,
+        Self::Erased,
+        Self::Blanked,
         Self::PolicyDenied,
         Self::Linked,
         Self::LinkedByItself,

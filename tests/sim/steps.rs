@@ -11,6 +11,7 @@ use jcas::events::command::{Command, Outcome};
 use jcas::events::ids::CompanyId;
 use jcas::events::message::{Message, Why};
 use jcas::events::policy::Policies;
+use jcas::events::record::{LogPosition, Subject};
 use jcas::events::registry::CompanyState;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -47,7 +48,8 @@ impl World {
             }
             50..60 => end = self.turn(at, &mut life)?,
             60..84 => self.exchange(at, &mut life, 4)?,
-            84..87 => self.checkpoint(&mut life)?,
+            84..87 if self.random.chance(70) => self.checkpoint(&mut life)?,
+            84..87 => self.blank(&life)?,
             87..90 => self.break_or_mend(at),
             90..93 => end = Some(self.draw_end()),
             93 => self.machines[at].copy = Some(self.machines[at].copied()),
@@ -240,6 +242,24 @@ impl World {
         settled?;
         self.points.hit(Point::Checkpoint);
         Ok(())
+    }
+
+    /// A node takes what erasure blanks off its disk, for all who are erased as far as it knows.
+    fn blank(&mut self, life: &Life) -> Checked {
+        let log = &life.checkpoints.log;
+        let mut positions = Vec::new();
+        for stored in log.reader().scan(LogPosition::START, None) {
+            let stored = stored.map_err(text)?;
+            let header = codec::decode_header(&stored.record.header).map_err(text)?;
+            let Subject::User(user) = header.subject else { continue };
+            let has_body = header.kind.is_blanked_by_erasure() && stored.record.body.is_some();
+            let state = life.checkpoints.store.user(user).map_err(text)?.unwrap_or_default();
+            if has_body && state.erased.is_some() {
+                positions.push(stored.position);
+            }
+        }
+        self.points.hits(Point::Blanked, u64::try_from(positions.len()).unwrap_or(u64::MAX));
+        log.blank(&positions).map_err(text)
     }
 
     /// Something between the nodes or a clock goes wrong, or right again.

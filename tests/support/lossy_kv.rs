@@ -117,7 +117,7 @@ impl Kv for LossyKv {
         self.write(tree, key, None)
     }
 
-    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs {
         let inner = self.inner();
         let from = inner.seen.range((tree, Box::from(prefix))..);
         let of_tree = from.take_while(|((of, key), _)| *of == tree && key.starts_with(prefix));

@@ -36,7 +36,7 @@ impl Kv for SharedKv {
         self.0.remove(tree, key)
     }
 
-    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs<'_> {
+    fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs {
         self.0.scan(tree, prefix)
     }
 

@@ -138,8 +138,12 @@ mod tests {
     #[test]
     fn there_are_so_many_at_most_and_one_company_may_not_have_all() {
         let waiting = Waiting::default();
-        let of = |name: &str| std::iter::from_fn(|| waiting.join(company(name)));
-        let first: Vec<_> = of("shop").collect();
+        let of = |name: &str| {
+            let company = company(name);
+            let joined = std::iter::from_fn(|| waiting.join(company));
+            joined.collect::<Vec<_>>()
+        };
+        let first = of("shop");
         assert_eq!(first.len(), WAITING_OF_COMPANY_MAX);
         let mut all = first;
         for number in 0..100 {

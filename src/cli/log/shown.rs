@@ -131,7 +131,7 @@ fn content(event: &Event) -> Value {
             };
             json!({ "set": of(false), "removed": of(true) })
         }
-        Event::UserDisabled(()) | Event::UserErased(()) => json!({}),
+        Event::UserDisabled(()) | Event::UserErased(()) | Event::ErasureConfirmed(()) => json!({}),
         Event::UserEnabled(lifts) => {
             let lifted = lifts.iter().map(|(origin, revision)| {
                 json!({ "origin": origin.to_string(), "up_to": revision.to_string() })
@@ -199,6 +199,7 @@ fn registry_content(event: &Event) -> Value {
         | Event::UserEnabled(_)
         | Event::UserKeyCreated(_)
         | Event::UserErased(())
+        | Event::ErasureConfirmed(())
         | Event::UsersLinked(_)
         | Event::UsersUnlinked(_)
         | Event::LinkDeclined(_) => Value::Null,

@@ -285,6 +285,11 @@ pub struct LegacyHash {
 }
 
 impl LegacyHash {
+    /// The format's name.
+    pub fn scheme(&self) -> &'static str {
+        self.hash.name()
+    }
+
     /// What verifying a password of usual length takes at most, in microseconds on one core of the
     /// machine it was measured on. Cheap ones are worth trying first.
     pub fn relative_cost(&self) -> u32 {

@@ -6,6 +6,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod convergence;
+pub(crate) mod erased;
 pub(crate) mod future;
 pub(crate) mod links;
 pub(crate) mod numbers;
@@ -72,6 +73,7 @@ pub(crate) fn check(world: &mut World) -> Checked {
     owners::check(&end, &mut points)?;
     trust::check(&end)?;
     links::check(&end, &mut points)?;
+    erased::check(&end, &mut points)?;
     for life in &end.lives {
         refusals::check_life(life)?;
         refusals::check_acknowledged(life, &world.deployment.net)?;

@@ -21,6 +21,7 @@ fn expected(end: &End<'_>, index: BlindIndex) -> Option<UserId> {
     let mut released: BTreeMap<UserId, At> = BTreeMap::new();
     let mut claimed: Vec<(UserId, At, bool)> = Vec::new();
     let mut registered: BTreeSet<UserId> = BTreeSet::new();
+    let mut erased: BTreeSet<UserId> = BTreeSet::new();
     for user in &end.users {
         for recorded in end.of_user(*user) {
             let header = &recorded.header;
@@ -28,6 +29,9 @@ fn expected(end: &End<'_>, index: BlindIndex) -> Option<UserId> {
             match &recorded.fact.event {
                 Some(Event::UserRegistered(_)) => {
                     registered.insert(*user);
+                }
+                Some(Event::UserErased(())) => {
+                    erased.insert(*user);
                 }
                 Some(Event::IdentityClaimed(claim)) if claim.index == index => {
                     claimed.push((*user, at, claim.verified));
@@ -41,7 +45,8 @@ fn expected(end: &End<'_>, index: BlindIndex) -> Option<UserId> {
         }
     }
     claimed.retain(|(user, at, _)| {
-        registered.contains(user) && released.get(user).is_none_or(|released| at > released)
+        let lives = registered.contains(user) && !erased.contains(user);
+        lives && released.get(user).is_none_or(|released| at > released)
     });
     let mut claimants: BTreeMap<UserId, (bool, (Revision, Origin))> = BTreeMap::new();
     for (user, (revision, origin, _), verified) in claimed {

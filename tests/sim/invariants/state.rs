@@ -136,7 +136,7 @@ pub(crate) fn check_state(
     let reference = Store::new(Arc::new(LossyKv::default()));
     let mut anew = RegistryState::default();
     fold_log(reader, LogPosition::START, &reference, &mut anew, |_| {}).map_err(text)?;
-    let found = compare(store.kv(), reference.kv(), 10, |_| {}).map_err(text)?;
+    let found = compare(&*store.kv(), &*reference.kv(), 10, |_| {}).map_err(text)?;
     let differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
     ensure!(found.different == 0, "trees differ from new ones: {differences:?}");
     Ok(())
