@@ -33,9 +33,7 @@ use tokio::sync::watch;
 use crate::accounts::Accounts;
 use crate::accounts::replication::Following;
 use crate::actors::checkpointer::{Checkpointer, Checkpoints};
-use crate::actors::feed::Feed;
 use crate::actors::journal::{Journal, chain};
-use crate::actors::linker::Linker;
 use crate::actors::recovery::RecoveryError;
 use crate::actors::replica::Replica;
 use crate::clock::{Clock, NodeClock, OsEntropy, SystemClock};
@@ -62,7 +60,8 @@ use self::ending::{Ending, ending};
 use self::keys::fill_holes;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{
-    eraser, make_accounts, make_api, new_life, start_actors, start_checkpointer, used_tokens,
+    eraser, feed_and_links, make_accounts, make_api, new_life, start_actors, start_checkpointer,
+    used_tokens,
 };
 use self::recovered::recover;
 use self::replication::{Connect, Ground, Wires};
@@ -281,14 +280,9 @@ impl Node {
         let catching_up = CatchingUp::begin(deployment.folder().to_owned(), replica.clone());
         arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
-        let feed = Arc::new(Feed::new(Arc::clone(&recovered.log), origin, house.clone()));
-        let bell = feed.bell();
-        writer.on_durable(move || bell.notify_one());
-        let absorbing = house.clone();
-        let absorb = Arc::new(move |sorted, absorbed: &_| absorbing.absorb(sorted, absorbed));
-        let told = (feed, Linker::new(journal.clone(), absorb));
-        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
-        let accounts = Arc::new(accounts);
+        let told = feed_and_links(&recovered.log, origin, &house, &journal);
+        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)
+            .map(Arc::new)?;
         actix::spawn(Arc::clone(&accounts).follow_changes());
         let (eraser, erasures) = eraser(config, origin, &accounts);
         let checkpoints = Checkpoints {

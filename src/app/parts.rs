@@ -39,6 +39,7 @@ use crate::events::stamp::Origin;
 use crate::files::Disk;
 use crate::health::NodeHealth;
 use crate::http::api::Api;
+use crate::log::Log;
 use crate::tokens::{Start, UsedTokens, boot_id};
 
 use super::{AppError, TOKENS_FOLDER};
@@ -104,6 +105,21 @@ pub(super) fn start_actors(
     };
     let store = Arc::clone(&recovered.store);
     (House::new(shard_addresses, directories, (registry, view), store), arbiters)
+}
+
+/// The log as companies hear of it, and what records links.
+pub(super) fn feed_and_links(
+    log: &Arc<Log>,
+    own: Origin,
+    house: &House,
+    journal: &Journal,
+) -> (Arc<Feed>, Linker) {
+    let feed = Arc::new(Feed::new(Arc::clone(log), own, house.clone()));
+    let bell = feed.bell();
+    journal.log().on_durable(move || bell.notify_one());
+    let absorbing = house.clone();
+    let absorb = Arc::new(move |sorted, absorbed: &_| absorbing.absorb(sorted, absorbed));
+    (feed, Linker::new(journal.clone(), absorb))
 }
 
 pub(super) fn make_accounts(

@@ -265,7 +265,9 @@ impl Reader {
     /// Reads until nothing is left.
     fn finish(&mut self, company: &Company) {
         let (changes, cursor) = all(company, &self.cursor);
-        changes.iter().for_each(|change| self.take(change));
+        for change in &changes {
+            self.take(change);
+        }
         self.cursor = cursor;
     }
 
@@ -368,9 +370,9 @@ fn a_reader_killed_at_random_beside_a_node_killed_at_random_misses_nothing() {
         }
         if dice.roll(120) == 0 {
             if dice.roll(2) == 0 {
-                node.kill()
+                node.kill();
             } else {
-                assert_eq!(node.stop(), 0)
+                assert_eq!(node.stop(), 0);
             }
             node.start();
             (shop, other) = (shop.at(&node), other.at(&node));

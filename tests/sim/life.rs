@@ -199,8 +199,8 @@ impl Life {
             published,
             on_fatal: Arc::clone(&on_fatal),
         };
-        let linked = mailboxes.clone();
-        let put = Arc::new(move |sorted, absorbed: &_| absorb(&linked, sorted, absorbed));
+        let boxes = mailboxes.clone();
+        let put = Arc::new(move |sorted, absorbed: &_| absorb(&boxes, sorted, absorbed));
         let linker = Linker::new(parts.journal.clone(), put);
         let registry = RegistryEngine::new(parts, mailboxes[SHARDS].notify());
         let released: Arc<Mutex<Vec<BlindIndex>>> = Arc::default();

@@ -219,7 +219,9 @@ impl Page<'_> {
             if !self.take_users(&group, events.first().copied()).await? {
                 return Ok(false);
             }
-            events.iter().for_each(|event| self.place.take(event));
+            for event in &events {
+                self.place.take(event);
+            }
             // A change told before is behind the whole command only if it was its last.
             if let Some(last) = self.changes.last_mut().filter(|last| last.cursor.is_empty()) {
                 self.place.leave(self.accounts.parts.feed.own(), group.end);
@@ -264,13 +266,12 @@ impl Page<'_> {
         if kinds.is_empty() {
             return Ok(None);
         }
-        let sight = match self.sights.get(&user) {
-            Some(known) => known.clone(),
-            None => {
-                let sight = self.accounts.sight(self.company, user).await?;
-                self.sights.insert(user, sight.clone());
-                sight
-            }
+        let sight = if let Some(known) = self.sights.get(&user) {
+            known.clone()
+        } else {
+            let sight = self.accounts.sight(self.company, user).await?;
+            self.sights.insert(user, sight.clone());
+            sight
         };
         let Some(sight) = sight else { return Ok(None) };
         if sight.erased {

@@ -35,12 +35,15 @@ pub struct Place {
     left: Vec<(Origin, LogPosition)>,
 }
 
+/// A node, its newest lives, each with the last event that was had, and a digest of the earlier.
+type ToldNode = (String, Vec<(u32, u32, u64)>, u64);
+
 /// A place as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Told {
     v: u8,
-    nodes: Vec<(String, Vec<(u32, u32, u64)>, u64)>,
+    nodes: Vec<ToldNode>,
     within: Option<(String, u64, UserId)>,
     left: Vec<(String, u64)>,
 }
