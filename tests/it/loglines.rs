@@ -109,6 +109,9 @@ fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
         ("DELETE", format!("{one}/identities/email"), json!({ "value": format!("b.{EMAIL}") })),
         ("DELETE", named, Value::Null),
         ("PUT", format!("{one}/status"), json!({ "status": "active" })),
+        ("GET", format!("{one}/export"), Value::Null),
+        ("DELETE", one.clone(), Value::Null),
+        ("GET", format!("{one}/erasure"), Value::Null),
         ("PUT", "/v1/hash-profiles/NG/default".to_owned(), json!({ "scheme": "magento1" })),
         ("GET", "/v1/hash-profiles/NG/default".to_owned(), Value::Null),
         (
