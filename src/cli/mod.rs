@@ -20,6 +20,7 @@ pub mod progress;
 pub mod regions;
 pub mod replay;
 pub mod replication;
+mod screen;
 pub mod serve;
 pub mod state;
 mod table;

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
     ("http", &["events", "accounts"]),
     // A log folded in memory: what developers look at history with.
-    ("replay", &["events", "log"]),
+    ("replay", &["events", "files", "log"]),
     // What works without a node works on its files.
     (
         "cli",

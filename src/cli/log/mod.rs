@@ -4,7 +4,7 @@ mod conflicts;
 mod export;
 mod import;
 mod show;
-mod shown;
+pub(super) mod shown;
 mod verify;
 
 use std::path::{Path, PathBuf};
