@@ -1,9 +1,7 @@
 //! Makes the sample logs of docs/replay.md: `cargo run --example replay -- examples/replay`.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
     reason = "it makes what is known, and ends where it cannot"
 )]
 

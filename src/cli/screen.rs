@@ -143,6 +143,11 @@ impl Screen {
         )
     }
 
+    /// Writes what there is at once. False: nobody reads any more.
+    pub(super) fn flush(&mut self) -> anyhow::Result<bool> {
+        self.lines.flush()
+    }
+
     /// Writes what is left.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         self.lines.finish()

@@ -1,6 +1,6 @@
 //! In what two states differ, and which events only one of two histories has.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::events::ids::{Digest, UserId};
 use crate::events::record::Header;
@@ -103,8 +103,8 @@ pub fn of_registries(one: &RegistryState, other: &RegistryState) -> Vec<String> 
 /// The headers of the events whose bodies have these digests: who wrote what two states differ in.
 pub fn headers(
     history: &History,
-    wanted: &HashSet<Digest>,
-    found: &mut HashMap<Digest, Header>,
+    wanted: &BTreeSet<Digest>,
+    found: &mut BTreeMap<Digest, Header>,
 ) -> Result<(), ReplayError> {
     let mut left = wanted.iter().filter(|digest| !found.contains_key(*digest)).count();
     let mut events = history.events();

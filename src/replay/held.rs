@@ -1,4 +1,5 @@
-//! What a user's state holds, part by part, as people may see it: never a value, always whose it is.
+//! What a user's state holds, part by part, as people may see it: never a value, always since when
+//! and from where.
 
 use crate::events::cell::Mark;
 use crate::events::event::Sealed;
@@ -35,7 +36,7 @@ pub fn held_by(state: &UserState) -> Vec<Held> {
     credentials(state, &mut all);
     for (index, claims) in &state.claims {
         let part = Part::Identity(*index);
-        for (mark, claim) in claims.live.iter() {
+        for (mark, claim) in &claims.live {
             let is = if claim.verified { "claimed, verified" } else { "claimed" };
             all.push(held(&part, is, *mark));
         }

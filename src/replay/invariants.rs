@@ -11,7 +11,7 @@ use crate::events::event::Event;
 use crate::events::ids::{BlindIndex, UserId};
 use crate::events::record::{Fact, Header};
 use crate::events::stamp::{Origin, Revision};
-use crate::events::state::UserState;
+use crate::events::state::{Claims, UserState};
 
 use super::fold::{ReplayError, Touched, fact_of, knowing_distrust, users_of};
 use super::history::{History, Met};
@@ -210,13 +210,23 @@ impl Watch {
                 let Some(rival) = self.state.user(*other).filter(|it| it.is_live()) else {
                     continue;
                 };
-                let verified = rival.claims.get(index).is_some_and(|it| it.is_verified());
-                if *other != user && verified && !state.linked().any(|linked| linked == *other) {
+                let verified = rival.claims.get(index).is_some_and(Claims::is_verified);
+                if *other != user && verified && !self.is_linked(user, *other) {
                     let kind = index.kind.as_str();
                     return Some(format!("the {kind} is verified for user {other} too"));
                 }
             }
         }
         None
+    }
+
+    /// Whether links lead from one user to another.
+    fn is_linked(&self, user: UserId, other: UserId) -> bool {
+        let (mut known, mut next) = (BTreeSet::from([user]), vec![user]);
+        while let Some(user) = next.pop() {
+            let linked = self.state.user(user).into_iter().flat_map(UserState::linked);
+            next.extend(linked.filter(|linked| known.insert(*linked)));
+        }
+        known.contains(&other)
     }
 }

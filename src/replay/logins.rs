@@ -1,8 +1,9 @@
 //! Which credentials a login would have found at some time, and what stood before each other one.
 //!
-//! What a log does not hold, this does not know: attempts, limits, and whether a password was right.
+//! What a log does not hold, this does not know: attempts, limits, and whether a password was
+//! right.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::events::account::Account;
 use crate::events::cell::Mark;
@@ -77,7 +78,7 @@ pub fn login(
 ) -> Result<Login, ReplayError> {
     let mut users = BTreeSet::from([user]);
     loop {
-        let read = about(history, &users.iter().copied().collect::<HashSet<_>>(), &mut progress)?;
+        let read = about(history, &users, &mut progress)?;
         let states = states(&users, &read);
         let linked: Vec<UserId> = states.values().flat_map(UserState::linked).collect();
         let known = users.len();

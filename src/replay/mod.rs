@@ -11,6 +11,7 @@
 //!
 //! It must never know a key or a clear text, and it writes nothing.
 
+pub mod chart;
 pub mod conflicts;
 pub mod coverage;
 pub mod differences;

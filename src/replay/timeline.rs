@@ -1,6 +1,6 @@
 //! One user's events, and what each of them did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::events::cell::{Effect, Mark};
 use crate::events::event::Event;
@@ -80,7 +80,7 @@ pub struct Read {
 /// not read. `progress` is told how many events were passed.
 pub fn about(
     history: &History,
-    users: &HashSet<UserId>,
+    users: &BTreeSet<UserId>,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Read>, ReplayError> {
     let mut passed = 0_u64;
@@ -109,7 +109,7 @@ pub fn about(
         }
         Ok((read, registry.distrust))
     })?;
-    // By the clock that every node moves on with what it hears, causes come before what they led to.
+    // Every node moves its clock on with what it hears: causes come before what they led to.
     read.sort_by_key(|it| (it.header.revision, it.header.origin, it.header.sequence));
     Ok(read)
 }
@@ -130,7 +130,7 @@ pub fn timeline(
     user: UserId,
     progress: impl FnMut(u64),
 ) -> Result<Timeline, ReplayError> {
-    let read = about(history, &HashSet::from([user]), progress)?;
+    let read = about(history, &BTreeSet::from([user]), progress)?;
     Ok(unrolled(user, read, |_| {}))
 }
 

@@ -132,7 +132,8 @@ fn founding() -> Vec<Told> {
     };
     let mut all = Vec::new();
     for region in [0, 1] {
-        let opened = OriginOpened { previous: None, verifying_key: [region as u8 + 1; 32] };
+        let opened =
+            OriginOpened { previous: None, verifying_key: [u8::try_from(region).unwrap() + 1; 32] };
         all.push(deployment(
             MONDAY + 6 * HOUR + region as u64 * 60_000,
             region,
@@ -274,7 +275,7 @@ impl Node {
         let (log, _) =
             Log::open(files, folder, LogOptions { warn_percent: 99, stop_percent: 100, ..options })
                 .unwrap();
-        let writer = log.start_writer(origin(region), Box::new(|error| panic!("{error}"))).unwrap();
+        let writer = log.start_writer(origin(region), Box::new(|_| ())).unwrap();
         Self { log, writer }
     }
 
@@ -336,13 +337,14 @@ pub(crate) fn write(folder: &Path, space: &Path) {
         }
     };
     for (number, told) in all.iter().enumerate() {
-        deliver(&mut coming, told.at);
         if told.at > WITHIN && !exported {
             exported = true;
-            (0..2).for_each(|it| {
-                export(&nodes[it].log.reader(), &folder.join(format!("{}-cut.jcas", REGIONS[it])))
-            });
+            deliver(&mut coming, WITHIN);
+            for (node, region) in nodes.iter().zip(REGIONS) {
+                export(&node.log.reader(), &folder.join(format!("{region}-cut.jcas")));
+            }
         }
+        deliver(&mut coming, told.at);
         let written = nodes[told.region].append(Batch::Own(drafts(told, &references)));
         references.entry(Revision::from_unix_ms(told.at)).or_insert(written[0].0);
         let lag =
@@ -354,8 +356,8 @@ pub(crate) fn write(folder: &Path, space: &Path) {
         coming.insert((at, number), (1 - told.region, records));
     }
     deliver(&mut coming, u64::MAX);
-    (0..2).for_each(|it| {
-        export(&nodes[it].log.reader(), &folder.join(format!("{}.jcas", REGIONS[it])))
-    });
-    nodes.iter().for_each(|node| node.writer.close());
+    for (node, region) in nodes.iter().zip(REGIONS) {
+        export(&node.log.reader(), &folder.join(format!("{region}.jcas")));
+        node.writer.close();
+    }
 }

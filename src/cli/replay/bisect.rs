@@ -48,7 +48,8 @@ pub(super) fn run(history: &History, which: Which, as_json: bool) -> anyhow::Res
     meter.finish();
     let found = found?;
     if as_json {
-        let all: Vec<_> = found.iter().map(|(it, broken)| in_json(history, *it, broken)).collect();
+        let all: Vec<_> =
+            found.iter().map(|(it, broken)| in_json(history, *it, broken.as_ref())).collect();
         return out::line(&serde_json::to_string_pretty(&all)?);
     }
     let mut screen = Screen::default();
@@ -66,8 +67,8 @@ pub(super) fn run(history: &History, which: Which, as_json: bool) -> anyhow::Res
     screen.finish()
 }
 
-fn in_json(history: &History, invariant: Invariant, broken: &Option<Broken>) -> Value {
-    let broken = broken.as_ref().map(|it| {
+fn in_json(history: &History, invariant: Invariant, broken: Option<&Broken>) -> Value {
+    let said = broken.map(|it| {
         json!({
             "event": format!("{:?}", it.header.reference()),
             "at": rfc3339(it.header.revision.unix_ms()),
@@ -82,7 +83,7 @@ fn in_json(history: &History, invariant: Invariant, broken: &Option<Broken>) -> 
         "invariant": invariant.name(),
         "says": invariant.says(),
         "holds": broken.is_none(),
-        "first_broken_by": broken,
+        "first_broken_by": said,
     })
 }
 

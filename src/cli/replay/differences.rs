@@ -1,10 +1,11 @@
 //! In what the state differs between two times, or between two logs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::accounts::view::rfc3339;
+use crate::cli::moment::Moment;
 use crate::cli::out;
 use crate::cli::progress::Meter;
 use crate::cli::screen::{Line, Screen, Style};
@@ -20,7 +21,6 @@ use crate::replay::held::Held;
 use crate::replay::history::History;
 use crate::replay::timeline::timeline;
 
-use super::moment::Moment;
 use super::summary::{gap_json, gap_text, kind_name};
 use super::timeline::held_json;
 
@@ -29,7 +29,7 @@ use super::timeline::held_json;
 struct Found {
     users: Vec<UserDifference>,
     registry: Vec<String>,
-    events: HashMap<Digest, Header>,
+    events: BTreeMap<Digest, Header>,
 }
 
 impl Found {
@@ -37,7 +37,7 @@ impl Found {
     fn named(mut self, histories: &[&History]) -> anyhow::Result<Self> {
         let parts = self.users.iter().flat_map(|user| &user.parts);
         let held = parts.flat_map(|part| part.one.iter().chain(&part.other));
-        let wanted: HashSet<Digest> =
+        let wanted: BTreeSet<Digest> =
             held.filter_map(|held| held.mark.map(|mark| mark.digest)).collect();
         for history in histories {
             headers(history, &wanted, &mut self.events)?;
@@ -61,8 +61,14 @@ impl Found {
 
     fn users(&self) -> Value {
         let all = |held: &[Held]| held.iter().map(|it| self.held(it)).collect::<Vec<_>>();
-        let part = |it: &PartDifference| json!({ "part": it.part, "first": all(&it.one), "second": all(&it.other) });
-        let user = |it: &UserDifference| json!({ "user": it.user, "parts": it.parts.iter().map(part).collect::<Vec<_>>() });
+        let part = |it: &PartDifference| {
+            let (first, second) = (all(&it.one), all(&it.other));
+            json!({ "part": it.part, "first": first, "second": second })
+        };
+        let user = |it: &UserDifference| {
+            let parts: Vec<_> = it.parts.iter().map(part).collect();
+            json!({ "user": it.user, "parts": parts })
+        };
         self.users.iter().map(user).collect()
     }
 

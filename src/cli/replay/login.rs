@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use crate::accounts::view::rfc3339;
+use crate::cli::moment::Moment;
 use crate::cli::out;
 use crate::cli::progress::Meter;
 use crate::cli::screen::{Line, Screen, Style};
@@ -12,12 +13,12 @@ use crate::events::ids::{InvalidName, Slot, UserId};
 use crate::replay::history::History;
 use crate::replay::logins::{Login, Tried, Verdict, login};
 
-use super::moment::Moment;
 use super::summary::kind_name;
 
 /// What a log says nothing of.
-const NOT_IN_LOGS: &str = "attempts and limits are not in the log: a login may also have failed for a wrong password, \
-     for too many attempts, for a key's scopes or for a node that was down";
+const NOT_IN_LOGS: &str = "attempts and limits are not in the log: a login may also have failed \
+                           for a wrong password, for too many attempts, for a key's scopes or for a \
+                           node that was down";
 
 /// A company and a country, as in `shop/NG`.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,11 @@
 mod bisect;
 mod differences;
 mod login;
-mod moment;
 mod summary;
 mod timeline;
+mod web;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use crate::replay::history::History;
 
 use self::bisect::Which;
 use self::login::AtCompany;
-use self::moment::Moment;
 use super::log::within;
+use super::moment::Moment;
 
 /// Fold a log or an export in memory and say what came of it.
 #[derive(Debug, Args)]
@@ -40,6 +41,7 @@ Examples:
   jcas replay events.jcas --user 0199b5b0-4a49-7aa4-b6a1-3d2f0a1c9e11 --login-as shop/NG \\
       --at 2026-03-01T12:00:00Z
   jcas replay events.jcas --bisect all
+  jcas replay events.jcas --web
   jcas replay events.jcas --json | jq .events_by_kind
 
 It is explained on a sample log in docs/replay.md."
@@ -75,6 +77,12 @@ pub struct ReplayArgs {
     /// Print the state hash and nothing else.
     #[arg(long, conflicts_with = "user", group = "question")]
     state_hash: bool,
+    /// Show it as a page to a browser on this machine: events over time, users, their states.
+    #[arg(long, group = "question", conflicts_with_all = ["user", "json"])]
+    web: bool,
+    /// Where the page is served: an address of this machine alone.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090", requires = "web")]
+    listen: SocketAddr,
     /// Print JSON; with --user alone one event a line.
     #[arg(long)]
     json: bool,
@@ -102,6 +110,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     }
     if let Some(user) = args.user {
         return timeline::run(&history, user, args.until.is_some(), json);
+    }
+    if args.web {
+        return web::run(history, args.listen);
     }
     if args.state_hash {
         return summary::state_hash(&history);

@@ -36,7 +36,11 @@ pub(super) fn run(history: &History, as_json: bool) -> anyhow::Result<()> {
     meter.finish();
     let folded = folded?;
     if as_json {
-        return out::line(&serde_json::to_string_pretty(&in_json(history, &folded))?);
+        return out::line(&serde_json::to_string_pretty(&in_json(
+            history,
+            &folded,
+            &folded.onlooker,
+        ))?);
     }
     print(history, &folded)?;
     out::note(&speed(folded.onlooker.events, took));
@@ -92,8 +96,9 @@ fn fork_json(history: &History, fork: &Fork) -> Value {
     json!({ "at": format!("{:?}", fork.at), "left_out_from": super::path(history, fork.source) })
 }
 
-fn in_json(history: &History, folded: &Folded<Summary>) -> Value {
-    let Folded { state, onlooker: summary, coverage } = folded;
+/// All of it, for programs.
+pub(super) fn in_json<O>(history: &History, folded: &Folded<O>, summary: &Summary) -> Value {
+    let Folded { state, coverage, .. } = folded;
     let users = Users::of(state);
     let named = Named::of(summary);
     let object = |counts: Vec<(String, u64)>| {

@@ -7,7 +7,7 @@ use crate::events::stamp::Revision;
 
 /// A time or a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(in crate::cli) enum Moment {
     /// All of a millisecond.
     Time(u64),
     /// Just this reading.
@@ -15,8 +15,16 @@ pub(super) enum Moment {
 }
 
 impl Moment {
+    /// The least revision that is not earlier.
+    pub(in crate::cli) const fn start(self) -> Revision {
+        match self {
+            Self::Time(unix_ms) => Revision::from_unix_ms(unix_ms),
+            Self::Revision(revision) => revision,
+        }
+    }
+
     /// The greatest revision that is not later.
-    pub(super) const fn revision(self) -> Revision {
+    pub(in crate::cli) const fn revision(self) -> Revision {
         match self {
             Self::Time(unix_ms) => {
                 let next = Revision::from_unix_ms(unix_ms.saturating_add(1));
@@ -39,7 +47,7 @@ impl std::fmt::Display for Moment {
 /// A text that is neither.
 #[derive(Debug, thiserror::Error)]
 #[error("neither a time as in 2026-03-01T12:00:00Z nor a revision, 16 hexadecimal digits")]
-pub(super) struct NoMoment;
+pub(in crate::cli) struct NoMoment;
 
 impl FromStr for Moment {
     type Err = NoMoment;
