@@ -62,8 +62,8 @@ impl LogReader {
     }
 
     /// Opens a log's folder, one of its segments or an export, for reading only. A torn tail is not
-    /// seen and not touched. A damaged last segment opens: the scan reports the damage. An export must
-    /// be whole.
+    /// seen and not touched. A damaged last segment opens: the scan reports the damage. An export
+    /// must be whole.
     pub fn open_path(files: &Arc<dyn Files>, path: &Path) -> Result<Self, LogError> {
         let found = Found::at(files, path)?;
         let (file, path) = (found.segments.open(found.last)?, found.segments.path(found.last));

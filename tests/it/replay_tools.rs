@@ -479,7 +479,7 @@ fn without_colour(text: &str) -> String {
 #[test]
 fn a_terminal_has_colour_and_its_own_width() {
     let question = format!("replay {} --user {} 2>/dev/null", sample("us.jcas"), ada());
-    let command = format!("stty cols 40; {} {question}", env!("CARGO_BIN_EXE_jcas"));
+    let command = format!("stty rows 24 cols 40; {} {question}", env!("CARGO_BIN_EXE_jcas"));
     let on_terminal = |set: &[(&str, &str)]| {
         let mut script = Command::new("script");
         script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());

@@ -17,8 +17,8 @@ use super::summary::kind_name;
 
 /// What a log says nothing of.
 const NOT_IN_LOGS: &str = "attempts and limits are not in the log: a login may also have failed \
-                           for a wrong password, for too many attempts, for a key's scopes or for a \
-                           node that was down";
+                           for a wrong password, for too many attempts, for a key's scopes or for \
+                           a node that was down";
 
 /// A company and a country, as in `shop/NG`.
 #[derive(Debug, Clone, Copy)]
