@@ -7,7 +7,7 @@
 //! | `bare` `raw` | what the web framework and the disk can do at best |
 //! | `broker` | RabbitMQ, and what its queue can do at best |
 //! | `ldap` | slapd, where it is installed |
-//! | `login` `writes` `start` `lookup` `overload` `log` `replay` `replication` | one measurement each |
+//! | `login` `writes` `start` `lookup` `overload` `log` `replay` `replication` | one each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,

@@ -200,6 +200,7 @@ impl UserFold {
         self.events.insert(mine, fact.reference);
         if effect == Effect::Ignored {
             return Did::Nothing(match (was_erased, &fact.event) {
+                (_, Some(Event::ErasureConfirmed(()))) => "a node has carried the erasure out",
                 (true, _) => "the user is erased",
                 (false, None) => "its body is blanked or of a newer version",
                 (false, Some(_)) => "it says nothing of this user",
