@@ -5,10 +5,13 @@
 //! that is not in memory, a few times a month, and for nothing else. A key that cannot be opened
 //! makes its user unavailable; another one is never made in its place.
 
-mod holes;
+mod branches;
+pub mod keeping;
+mod opening;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
@@ -16,13 +19,13 @@ use zeroize::Zeroizing;
 
 use crate::actors::{House, Unavailable};
 use crate::clock::Clock;
-use crate::crypto::sealing::{self, BranchKey, Context, UserKey};
-use crate::events::decide_registry::RegistryCommand;
-use crate::events::event::{BranchKeyCreated, Cause, Sealed, UserKeyCreated};
+use crate::crypto::sealing::{self, Context, UserKey};
+use crate::events::event::{Sealed, UserKeyCreated};
 use crate::events::ids::{BranchKeyId, DeploymentId, Fingerprint, UserId, UserKeyId};
-use crate::events::registry;
 use crate::events::stamp::Origin;
-use crate::kms::{EncryptionContext, KeyMaterial, Kms, Purpose};
+use crate::kms::guard::Guarded;
+
+use self::branches::Branches;
 
 /// Which part of a user's state a value belongs to. It is bound into the seal, so that a value
 /// cannot be moved elsewhere.
@@ -87,7 +90,7 @@ pub struct VaultParts {
     /// This node's life: it uses branch keys that its node made.
     pub origin: Origin,
     /// The KMS of this region.
-    pub kms: Arc<dyn Kms>,
+    pub kms: Guarded,
     /// The regions a branch key is wrapped for.
     pub regions: Vec<crate::events::ids::RegionId>,
     /// The actors.
@@ -98,13 +101,15 @@ pub struct VaultParts {
     pub cached_users: usize,
     /// How long a branch key is used for new users, in milliseconds.
     pub branch_lifetime_ms: BranchLifetime,
+    /// After how long the KMS is asked again for a branch key in memory.
+    pub branch_kept: Duration,
 }
 
 /// Seals and opens.
 pub struct Vault {
     parts: VaultParts,
     users: Cache<UserId, Arc<UserKeys>>,
-    branches: Mutex<BTreeMap<BranchKeyId, Arc<BranchKey>>>,
+    branches: Branches,
     /// Held while a branch key is made or asked for, so that it happens once.
     asking: AsyncMutex<()>,
 }
@@ -113,7 +118,7 @@ impl Vault {
     /// A vault with nothing in memory.
     pub fn new(parts: VaultParts) -> Self {
         let users = Cache::new(parts.cached_users);
-        Self { parts, users, branches: Mutex::default(), asking: AsyncMutex::new(()) }
+        Self { parts, users, branches: Branches::default(), asking: AsyncMutex::new(()) }
     }
 
     /// Makes a new user's key: in clear for sealing its first values, wrapped for the log.
@@ -232,117 +237,5 @@ impl Vault {
     fn deployment_context<'a>(&self, register: &'a [u8]) -> Context<'a> {
         let deployment = self.parts.deployment.0;
         Context { deployment, subject: deployment, register, profile: None }
-    }
-
-    /// The branch key that new users' keys are wrapped by: one a node and month.
-    async fn current_branch(&self) -> Result<(BranchKeyId, Arc<BranchKey>), KeyFailure> {
-        if let Some(id) = self.newest_own_branch() {
-            return Ok((id, self.branch(id).await?));
-        }
-        let _once = self.asking.lock().await;
-        match self.newest_own_branch() {
-            Some(id) => Ok((id, self.remembered_branch(id).ok_or(KeyFailure::Broken)?)),
-            None => self.create_branch().await,
-        }
-    }
-
-    /// The newest branch key that this node made and that is still in use.
-    fn newest_own_branch(&self) -> Option<BranchKeyId> {
-        let VaultParts { origin, clock, branch_lifetime_ms, .. } = &self.parts;
-        let oldest = clock.unix_ms().saturating_sub(*branch_lifetime_ms);
-        let registry = self.parts.house.registry();
-        let own = registry.state.branch_keys.iter().filter_map(|(id, key)| {
-            let stamp = key.created?.stamp;
-            let same_node =
-                stamp.origin.region == origin.region && stamp.origin.node == origin.node;
-            let young = stamp.revision.unix_ms() >= oldest;
-            (same_node && young && key.wrapped.contains_key(&origin.region))
-                .then_some((stamp.revision, *id))
-        });
-        own.max().map(|(_, id)| id)
-    }
-
-    /// Makes a branch key, wraps it for every region and records it. Nobody uses it before that is
-    /// durable; one that nobody could wrap is not recorded.
-    async fn create_branch(&self) -> Result<(BranchKeyId, Arc<BranchKey>), KeyFailure> {
-        let branch = BranchKey::generate().map_err(|_| KeyFailure::Unavailable("no randomness"))?;
-        let id = BranchKeyId(branch.id());
-        let material = KeyMaterial::new(branch.expose());
-        let context = self.encryption_context(id);
-        let mut wrapped = Vec::new();
-        for region in &self.parts.regions {
-            match self.parts.kms.wrap_key(*region, &material, &context).await {
-                Ok(bytes) => wrapped.push((*region, bytes)),
-                Err(error) => tracing::warn!(%region, %error, "a branch key has a hole"),
-            }
-        }
-        if !wrapped.iter().any(|(region, _)| *region == self.parts.origin.region) {
-            return Err(KeyFailure::Unavailable("the KMS wraps no new branch key"));
-        }
-        let command = RegistryCommand::CreateBranchKey(BranchKeyCreated { key: id, wrapped });
-        let recorded = self.parts.house.administer(command, Cause::default()).await;
-        recorded.map_err(|error| {
-            tracing::warn!(%error, "a new branch key could not be recorded");
-            KeyFailure::Unavailable("a new branch key could not be recorded")
-        })?;
-        let branch = Arc::new(branch);
-        self.keep_branch(id, &branch);
-        Ok((id, branch))
-    }
-
-    /// A branch key from memory, else from the KMS.
-    async fn branch(&self, id: BranchKeyId) -> Result<Arc<BranchKey>, KeyFailure> {
-        if let Some(branch) = self.remembered_branch(id) {
-            return Ok(branch);
-        }
-        let _once = self.asking.lock().await;
-        if let Some(branch) = self.remembered_branch(id) {
-            return Ok(branch);
-        }
-        let registry = self.parts.house.registry();
-        let known = registry.state.branch_keys.get(&id);
-        let branch = self.unwrap(id, known).await?;
-        self.keep_branch(id, &branch);
-        Ok(branch)
-    }
-
-    /// Tries every wrapping for this region. One that opens to another key is a hole.
-    async fn unwrap(
-        &self,
-        id: BranchKeyId,
-        known: Option<&registry::BranchKey>,
-    ) -> Result<Arc<BranchKey>, KeyFailure> {
-        let here = known.and_then(|key| key.wrapped.get(&self.parts.origin.region));
-        let context = self.encryption_context(id);
-        let mut reason = "this region has no wrapping of the branch key";
-        for wrapped in here.into_iter().flat_map(|wrappings| wrappings.values()) {
-            match self.parts.kms.unwrap_key(wrapped, &context).await {
-                Ok(material) => {
-                    let branch = BranchKey::from_bytes(*material.expose());
-                    if branch.id() == id.0 {
-                        return Ok(Arc::new(branch));
-                    }
-                    reason = "a wrapping of the branch key opens to another key";
-                }
-                Err(error) => {
-                    tracing::warn!(%id, %error, "a branch key does not open");
-                    reason = "the KMS does not open the branch key";
-                }
-            }
-        }
-        Err(KeyFailure::Unavailable(reason))
-    }
-
-    fn remembered_branch(&self, id: BranchKeyId) -> Option<Arc<BranchKey>> {
-        self.branches.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    fn keep_branch(&self, id: BranchKeyId, branch: &Arc<BranchKey>) {
-        let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
-        branches.insert(id, Arc::clone(branch));
-    }
-
-    const fn encryption_context(&self, key: BranchKeyId) -> EncryptionContext {
-        EncryptionContext { deployment: self.parts.deployment, purpose: Purpose::BranchKey, key }
     }
 }
