@@ -374,3 +374,46 @@ fn what_is_written_while_the_state_is_folded_anew_is_in_it() {
     let (code, said, error) = node.run(&["state", "verify"]);
     assert_eq!(code, 0, "{said}{error}");
 }
+
+#[test]
+fn of_two_linked_users_one_may_go_and_everywhere_both_do() {
+    let node = Node::started(&AT_ONCE);
+    let (shop, cafe) = (node.company("shop", &["NG"]), node.company("cafe", &["NG"]));
+    let group = node.company("group", &["NG"]);
+    node.trust(&group);
+    let linked = |number: usize| {
+        let register = |company: &Company, word: &str| {
+            let email = format!("{word}{number}@example.com");
+            company.register(json!({ "country": "NG", "email": email, "password": word }))
+        };
+        let (one, two) = (register(&shop, "first"), register(&cafe, "second"));
+        let with = json!({ "with": two });
+        group.call("POST", &format!("/v1/users/{one}/link"), with).done(200);
+        (one, two)
+    };
+    let gone = |user: &str| {
+        let path = format!("/v1/users/{user}");
+        group.call("GET", &path, Value::Null).refused(410, "user_erased");
+    };
+    let (one, two) = linked(1);
+    // What is linked with another's is not the company's own any more.
+    erase(&shop, &one).refused(409, "linked_elsewhere");
+    erase(&group, &one).done(202);
+    gone(&one);
+    wait_until_complete(&group, &one);
+    let left = cafe.user(&two);
+    assert_eq!((&left["user_id"], &left["linked_ids"]), (&json!(two), &json!([])));
+    assert_eq!(left["identities"].as_array().unwrap().len(), 1);
+    cafe.login("NG", "second1@example.com", "second").done(200);
+    cafe.login("NG", "first1@example.com", "second").refused(401, "invalid_credentials");
+    assert_eq!((bodies(&node.data(), &one), bodies(&node.data(), &two)), ((0, 2), (2, 0)));
+
+    let (one, two) = linked(2);
+    let everywhere = format!("/v1/users/{two}?everywhere=true");
+    group.call("DELETE", &everywhere, Value::Null).done(202);
+    gone(&one);
+    gone(&two);
+    wait_until_complete(&group, &one);
+    wait_until_complete(&group, &two);
+    assert_eq!(bodies(&node.data(), &one), (0, 2));
+}
