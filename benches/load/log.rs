@@ -128,12 +128,16 @@ fn append(folder: &Path, writers: usize, lasting: Duration) -> anyhow::Result<(A
     Ok((appended, bytes))
 }
 
-/// Fills a log and folds it.
-fn fold(below: &Path, report: &mut Report) -> anyhow::Result<()> {
-    let (log, writer) = open(&below.join("fold"))?;
+/// Fills a log with so many events of so many users, and returns one of them.
+pub fn filled(folder: &Path, users: u32, events: u32) -> anyhow::Result<UserId> {
+    fill(folder, users, events).map(|_| UserId::new(1, [0; 10]))
+}
+
+fn fill(folder: &Path, users: u32, events: u32) -> anyhow::Result<Log> {
+    let (log, writer) = open(folder)?;
     let (send, done) = std::sync::mpsc::channel();
-    for event in 0..FOLDED_EVENTS {
-        for users in (0..FOLDED_USERS).collect::<Vec<_>>().chunks(500) {
+    for event in 0..events {
+        for users in (0..users).collect::<Vec<_>>().chunks(500) {
             let at = u64::from(event) + 1;
             let batch: Result<_, _> = users.iter().map(|user| record(*user, at)).collect();
             let send = send.clone();
@@ -147,6 +151,12 @@ fn fold(below: &Path, report: &mut Report) -> anyhow::Result<()> {
         }
     }
     writer.close();
+    Ok(log)
+}
+
+/// Fills a log and folds it.
+fn fold(below: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let log = fill(&below.join("fold"), FOLDED_USERS, FOLDED_EVENTS)?;
     let reader = log.reader();
     let began = Instant::now();
     let mut records = 0_u64;

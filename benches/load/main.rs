@@ -7,7 +7,7 @@
 //! | `bare` `raw` | what the web framework and the disk can do at best |
 //! | `broker` | RabbitMQ, and what its queue can do at best |
 //! | `ldap` | slapd, where it is installed |
-//! | `login` `writes` `start` `lookup` `overload` `log` `replication` | one measurement each |
+//! | `login` `writes` `start` `lookup` `overload` `log` `replay` `replication` | one each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,
@@ -27,6 +27,7 @@ mod lookup;
 mod node;
 mod overload;
 mod raw;
+mod replay;
 mod replication;
 mod report;
 mod sign;
@@ -62,6 +63,8 @@ enum What {
     Overload(Options),
     /// The log by itself: appends beside the disk's limit, and folding.
     Log(Options),
+    /// A whole log folded in memory, one user found in it, all verified, beside reading the bytes.
+    Replay(Options),
     /// Two nodes with a RabbitMQ each: lag and catching up, beside a queue's own round trip.
     Replication(Options),
     /// Serve the bare handler (started by the other measurements).
@@ -114,6 +117,7 @@ fn main() -> anyhow::Result<()> {
         What::Lookup(options) => lookup::run(&options),
         What::Overload(options) => overload::run(&options),
         What::Log(options) => log::run(&options),
+        What::Replay(options) => replay::run(&options),
         What::Replication(options) => replication::run(&options),
         What::Bare { logins } => bare::serve(logins),
     }

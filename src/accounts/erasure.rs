@@ -13,6 +13,7 @@ use crate::events::ids::{NodeName, RegionId, UserId};
 use crate::events::policy::{Policy, Reach, Scope};
 use crate::events::record::{LogPosition, Register};
 use crate::events::stamp::Origin;
+use crate::events::state::UserState;
 
 use super::caller::Caller;
 use super::error::AccountError;
@@ -67,10 +68,13 @@ impl Accounts {
             caller.require_policy(Policy::Erase, &loaded)?;
             users = loaded.users.iter().filter(|(_, it)| it.is_live()).map(|it| *it.0).collect();
         }
+        if everywhere && is_elsewhere(caller, &loaded) {
+            return Err(self.let_go(caller, &loaded, &users).await);
+        }
         for user in users {
             match self.ask_of(caller, &loaded, user, None, Command::Erase).await {
                 Err(AccountError::Rejected(Rejection::LinkedElsewhere)) => {
-                    return Err(self.let_go(caller, &loaded, user).await);
+                    return Err(self.let_go(caller, &loaded, &[user]).await);
                 }
                 answered => answered?,
             };
@@ -79,13 +83,15 @@ impl Accounts {
         self.receipt_of(user).await
     }
 
-    /// The company has no customer in the user any more, and is told why that is all.
-    async fn let_go(&self, caller: &Caller, loaded: &Loaded, user: UserId) -> AccountError {
-        let leave = Command::Leave(caller.company);
-        match self.ask_of(caller, loaded, user, None, leave).await {
-            Ok(_) => AccountError::Rejected(Rejection::LinkedElsewhere),
-            Err(error) => error,
+    /// The company has no customers in the users any more, and is told why that is all.
+    async fn let_go(&self, caller: &Caller, loaded: &Loaded, users: &[UserId]) -> AccountError {
+        for user in users {
+            let leave = Command::Leave(caller.company);
+            if let Err(error) = self.ask_of(caller, loaded, *user, None, leave).await {
+                return error;
+            }
         }
+        AccountError::Rejected(Rejection::LinkedElsewhere)
     }
 
     /// How far an erasure has come.
@@ -134,6 +140,16 @@ fn region(
     let waiting_for: Vec<_> =
         own.filter(|node| !confirmed.contains(node)).map(NodeName::to_string).collect();
     RegionReceipt { region, state: word(is_known && waiting_for.is_empty()), waiting_for }
+}
+
+/// Whether a user of the account is a customer of others, and the company may erase only its own.
+/// The rules say the same of each user; here it is asked before the first of several is erased.
+fn is_elsewhere(caller: &Caller, loaded: &Loaded) -> bool {
+    let is_others = |state: &UserState| {
+        state.memberships.iter().any(|(company, cell)| cell.value && *company != caller.company)
+    };
+    let only_own = caller.policies.reach(Policy::Erase) == Reach::Own;
+    only_own && loaded.users.values().any(|state| is_others(state))
 }
 
 /// Whom a company may erase depends on the user; that it may erase anybody does not.

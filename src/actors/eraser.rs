@@ -236,7 +236,7 @@ impl Eraser {
                 users = clean.users.len(),
                 "the state was folded anew without erased users"
             );
-            self.memory.retired = rebuilt;
+            self.memory.retired = rebuilt.map(|rebuilt| rebuilt.retired);
         }
         Ok(is_rebuilt)
     }

@@ -49,6 +49,14 @@ pub struct Around<'a> {
     pub stopped: &'a dyn Fn() -> bool,
 }
 
+/// What came of a rebuild.
+pub struct Rebuilt {
+    /// The position below which all is applied, as the checkpoint says.
+    pub below: LogPosition,
+    /// The trees that were in use before, to be removed once nobody reads them.
+    pub retired: Retired,
+}
+
 /// Trees that are being filled.
 struct Filling<'a> {
     reader: LogReader,
@@ -68,8 +76,8 @@ impl Filling<'_> {
 
 impl<T: Trees> Checkpoints<T> {
     /// Folds the log into new trees and uses them. None: it was given up, and the old ones are in
-    /// use as before. The old ones are to be removed once nobody reads them.
-    pub fn rebuild(&mut self, around: &Around<'_>) -> Result<Option<Retired>, RecoveryError> {
+    /// use as before.
+    pub fn rebuild(&mut self, around: &Around<'_>) -> Result<Option<Rebuilt>, RecoveryError> {
         let rebuilt = self.try_rebuild(around);
         if !matches!(rebuilt, Ok(Some(_))) {
             self.folder.remove_all_but(Some(self.generation))?;
@@ -77,7 +85,7 @@ impl<T: Trees> Checkpoints<T> {
         rebuilt
     }
 
-    fn try_rebuild(&mut self, around: &Around<'_>) -> Result<Option<Retired>, RecoveryError> {
+    fn try_rebuild(&mut self, around: &Around<'_>) -> Result<Option<Rebuilt>, RecoveryError> {
         let (kv, generation) = self.folder.begin_rebuild()?;
         let fresh = Store::new(Arc::new(kv));
         let registry =
@@ -118,7 +126,7 @@ impl<T: Trees> Checkpoints<T> {
         match retired {
             Ok(retired) => {
                 self.generation = generation;
-                Ok(Some(retired))
+                Ok(Some(Rebuilt { below: applied_below, retired }))
             }
             Err(GivenUp::Distrust) => Ok(None),
             Err(GivenUp::Failed(error)) => Err(error),

@@ -12,6 +12,7 @@ pub mod catching_up;
 pub mod compare;
 pub mod distrust;
 pub mod ending;
+pub mod identities;
 pub mod listeners;
 pub mod recovered;
 pub mod replication;

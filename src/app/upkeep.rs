@@ -267,7 +267,7 @@ pub enum ImportError {
         folder: PathBuf,
     },
     /// The records do not make a log.
-    #[error("the export does not make a whole log; was it made with --user?")]
+    #[error("the export does not make a whole log; was it made of some events only?")]
     Refused(#[source] AppendError),
     /// The writer took nothing.
     #[error("the log did not take the records: {0}")]

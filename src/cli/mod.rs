@@ -14,12 +14,14 @@ pub mod join;
 mod key;
 pub mod log;
 pub mod logging;
+mod moment;
 pub mod operator;
 pub mod out;
 pub mod progress;
 pub mod regions;
 pub mod replay;
 pub mod replication;
+mod screen;
 pub mod serve;
 pub mod state;
 mod table;
@@ -93,7 +95,7 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     HashProfile(operator::HashProfileArgs),
     /// Send a company's call.
     Call(client::CallArgs),
-    /// The log: show, verify, conflicts, export, import.
+    /// The log: show, tail, find, verify, conflicts, export, import.
     Log(log::LogArgs),
     /// The state: verify it against the log, or rebuild it.
     State(state::StateArgs),

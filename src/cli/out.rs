@@ -34,6 +34,11 @@ impl Lines {
         Self::open(writeln!(self.0, "{text}"))
     }
 
+    /// Writes what there is at once. False: nobody reads any more.
+    pub fn flush(&mut self) -> anyhow::Result<bool> {
+        Self::open(self.0.flush())
+    }
+
     /// Writes what is left.
     pub fn finish(mut self) -> anyhow::Result<()> {
         Self::open(self.0.flush()).map(drop)

@@ -26,6 +26,7 @@ pub mod ids;
 pub mod message;
 pub mod pair;
 pub mod policy;
+mod raw_bytes;
 pub mod record;
 pub mod registry;
 pub mod run;

@@ -107,7 +107,7 @@ macro_rules! bytes_name {
                     let text = String::deserialize(deserializer)?;
                     text.parse().map_err(de::Error::custom)
                 } else {
-                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                    super::raw_bytes::deserialize(deserializer).map(Self)
                 }
             }
         }

@@ -106,6 +106,12 @@ pub enum LogError {
         #[source]
         fault: Fault,
     },
+    /// An export that was cut, or is still being written.
+    #[error("{} ends before the export does", path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+    },
     /// A segment between others is not there.
     #[error("segment {number} is missing in {}", folder.display())]
     Missing {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::events::codec;
+use crate::events::ids::DeploymentId;
 use crate::events::record::{Header, LogPosition, Record};
 use crate::events::stamp::Revision;
 use crate::files::{FileHandle, Files};
@@ -67,6 +68,21 @@ pub fn export(
     let folder = folder.unwrap_or(Path::new("."));
     files.sync_folder(folder).map_err(LogError::io("sync", folder))?;
     Ok(sink.report)
+}
+
+/// Whether an export ends as it was meant to.
+pub(super) fn is_finished(
+    file: &dyn FileHandle,
+    path: &Path,
+    deployment: DeploymentId,
+) -> Result<bool, LogError> {
+    let len = file.len().map_err(LogError::io("measure", path))?;
+    let Some(start) = len.checked_sub(u64::from(COMMIT_BYTES)) else { return Ok(false) };
+    let mut bytes = [0; COMMIT_BYTES as usize];
+    file.read_exact_at(&mut bytes, start).map_err(LogError::io("read", path))?;
+    let end = LogPosition::new(1, u32::try_from(len).unwrap_or(u32::MAX));
+    let last = Commit::parse(&bytes, deployment, end);
+    Ok(last.is_ok_and(|commit| commit.cover.records == 0))
 }
 
 /// The file in the making.
@@ -136,8 +152,17 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
+    /// Writes what is left, and a commit frame over nothing: the end. It says of every batch that
+    /// it was whole, and a file that was cut does not have it.
     fn finish(&mut self) -> Result<(), LogError> {
         self.flush()?;
+        let start = self.report.bytes;
+        let at = |offset: u64| LogPosition::new(1, u32::try_from(offset).unwrap_or(u32::MAX));
+        let end = start.saturating_add(u64::from(COMMIT_BYTES));
+        let commit = Commit { previous: at(start), end: at(end), cover: Cover::default() };
+        commit.push(self.reader.deployment(), &mut self.buffer);
+        self.file.write_all_at(&self.buffer, start).map_err(LogError::io("write", self.path))?;
+        self.report.bytes = end;
         self.file.sync_data().map_err(LogError::io("sync", self.path))
     }
 }

@@ -12,7 +12,8 @@ use super::chain::Vector;
 use super::cursor::{Cursor, Frame, Halt};
 use super::erase::Erased;
 use super::error::{Fault, LogError};
-use super::head::SegmentHead;
+use super::export::is_finished;
+use super::head::{FileKind, SegmentHead};
 use super::open::Shared;
 use super::record_at::{RecordAt, damage};
 use super::segments::{Found, Segments};
@@ -61,12 +62,16 @@ impl LogReader {
     }
 
     /// Opens a log's folder, one of its segments or an export, for reading only. A torn tail is not
-    /// seen and not touched. A damaged last segment opens: the scan reports the damage.
+    /// seen and not touched. A damaged last segment opens: the scan reports the damage. An export
+    /// must be whole.
     pub fn open_path(files: &Arc<dyn Files>, path: &Path) -> Result<Self, LogError> {
         let found = Found::at(files, path)?;
         let (file, path) = (found.segments.open(found.last)?, found.segments.path(found.last));
         let head = SegmentHead::read(file.as_ref(), &path)?;
         head.expect(&path, head.deployment, found.last)?;
+        if head.kind == FileKind::Export && !is_finished(file.as_ref(), &path, head.deployment)? {
+            return Err(LogError::Unfinished { path });
+        }
         let erased = found.erased(head.deployment)?;
         let ending = Ending::find(&file, &path, &head, &erased)?;
         let end = ending.named.unwrap_or(ending.durable);

@@ -15,6 +15,7 @@ use super::chain::{ChainEnd, Vector};
 use super::cursor::{Cursor, Frame, Halt};
 use super::erase::Erased;
 use super::error::{Fault, LogError};
+use super::export::is_finished;
 use super::frame::Commit;
 use super::head::{FileKind, SegmentHead};
 use super::segments::{Found, Segments};
@@ -61,6 +62,9 @@ pub enum Problem {
         /// How long it is.
         bytes: u64,
     },
+    /// The export was cut, or is still being written.
+    #[error("the file ends before the export does")]
+    Unfinished,
     /// A segment's head, or a record's header, cannot be read.
     #[error("unreadable: {reason}")]
     Unreadable {
@@ -151,6 +155,12 @@ pub fn verify(
     let mut check = Check::new(segments, found.erased(head.deployment)?, &head, last);
     for segment in first..=last {
         check.segment(segment, progress)?;
+    }
+    if head.kind == FileKind::Export {
+        let (file, path) = (segments.open(first)?, segments.path(first));
+        if !is_finished(file.as_ref(), &path, head.deployment)? {
+            check.find(check.report.end, Problem::Unfinished);
+        }
     }
     Ok(check.report)
 }

@@ -18,7 +18,7 @@ use crate::log::LogReader;
 
 use super::fold::{ReplayError, Touched, knowing_distrust, users_of};
 use super::memory::MemoryState;
-use super::timeline::{Part, parts, standing};
+use super::parts::{Part, parts, standing};
 
 /// A refused rival write.
 #[derive(Debug, Clone)]

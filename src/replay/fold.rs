@@ -1,13 +1,17 @@
 //! Goes through a log and folds what counts.
 
+use std::path::PathBuf;
+
 use crate::events::cell::Effect;
 use crate::events::codec::{self, CodecError};
 use crate::events::event::Event;
-use crate::events::ids::UserId;
-use crate::events::record::{Fact, Header, LogPosition, Subject};
+use crate::events::ids::{DeploymentId, UserId};
+use crate::events::record::{Fact, LogPosition, Subject};
 use crate::events::registry::{Distrust, RegistryState};
-use crate::log::{LogError, LogReader, StoredRecord};
+use crate::log::LogError;
 
+use super::coverage::Coverage;
+use super::history::{History, Met};
 use super::memory::MemoryState;
 
 /// Why a log could not be replayed.
@@ -25,6 +29,24 @@ pub enum ReplayError {
         #[source]
         source: CodecError,
     },
+    /// Logs of two deployments do not make one history.
+    #[error(
+        "{} is of deployment {found}, and {} of {expected}",
+        path.display(), first.display()
+    )]
+    Mixed {
+        /// A log.
+        path: PathBuf,
+        /// Whose it is.
+        found: DeploymentId,
+        /// The log before it.
+        first: PathBuf,
+        /// Whose that is.
+        expected: DeploymentId,
+    },
+    /// No log was named.
+    #[error("no log was named")]
+    Nothing,
 }
 
 impl ReplayError {
@@ -43,39 +65,66 @@ pub enum Became {
     Distrusted,
 }
 
-/// Somebody who looks on while a log is folded.
+/// Somebody who looks on while a history is folded.
 pub trait Onlooker {
-    /// An event was folded; `stored` says where it lies and whether it has a body.
-    fn folded(&mut self, stored: &StoredRecord, header: &Header, fact: &Fact, became: Became);
+    /// An event was folded; `met` says where it lies and whether it has a body.
+    fn folded(&mut self, met: &Met, fact: &Fact, became: Became);
 }
 
-/// Folds a whole log. `onlooker` is made anew for every pass: when a distrust is met that was not
-/// known before, everything is folded again, knowing it. `progress` is told how many events were
-/// folded.
+/// For whoever wants the state alone.
+#[derive(Debug, Clone, Copy)]
+pub struct NobodyLooks;
+
+impl Onlooker for NobodyLooks {
+    fn folded(&mut self, _: &Met, _: &Fact, _: Became) {}
+}
+
+/// What a history folds to.
+#[derive(Debug)]
+pub struct Folded<O> {
+    /// The state.
+    pub state: MemoryState,
+    /// Who looked on.
+    pub onlooker: O,
+    /// Which events there were.
+    pub coverage: Coverage,
+}
+
+/// Folds a whole history. `onlooker` is made anew for every pass: when a distrust is met that was
+/// not known before, everything is folded again, knowing it. `progress` is told how many events
+/// were folded.
 pub fn fold<O: Onlooker>(
-    reader: &LogReader,
+    history: &History,
     onlooker: impl Fn() -> O,
     mut progress: impl FnMut(u64),
-) -> Result<(MemoryState, O), ReplayError> {
+) -> Result<Folded<O>, ReplayError> {
     knowing_distrust(|known| {
         let (mut state, mut onlooker) = (MemoryState::default(), onlooker());
-        let mut events = 0_u64;
-        for stored in reader.scan(LogPosition::START, None) {
-            let stored = stored?;
-            let decoded = codec::decode_record(&stored.record);
-            let (header, fact) = decoded.map_err(ReplayError::record(stored.position))?;
+        let mut events = history.events();
+        let mut count = 0_u64;
+        for met in &mut events {
+            let met = met?;
+            let fact = fact_of(&met)?;
             let became = if known.counts(&fact) {
                 Became::Folded(state.fold(&fact))
             } else {
                 Became::Distrusted
             };
-            onlooker.folded(&stored, &header, &fact, became);
-            events += 1;
-            progress(events);
+            onlooker.folded(&met, &fact, became);
+            count += 1;
+            progress(count);
         }
         let found = state.registry.distrust.clone();
-        Ok(((state, onlooker), found))
+        Ok((Folded { state, onlooker, coverage: events.into_coverage() }, found))
     })
+}
+
+/// What the fold takes of an event.
+pub(super) fn fact_of(met: &Met) -> Result<Fact, ReplayError> {
+    let body = met.stored.record.body.as_deref();
+    let event = body.map(|body| codec::decode_body(&met.header, body)).transpose();
+    let event = event.map_err(ReplayError::record(met.stored.position))?;
+    Ok(Fact::new(&met.header, event.flatten()))
 }
 
 /// Folds until the distrust that was known beforehand is the one that was found. Who is distrusted

@@ -30,6 +30,11 @@ impl MemoryState {
         self.users.entry(user).or_default()
     }
 
+    /// A user's state, if anything was ever said of it.
+    pub fn user(&self, user: UserId) -> Option<&UserState> {
+        self.users.get(&user).map(|state| &**state)
+    }
+
     /// The users anything is known of, in no order.
     pub fn users(&self) -> impl Iterator<Item = (&UserId, &UserState)> {
         let users = self.users.iter().map(|(user, state)| (user, &**state));

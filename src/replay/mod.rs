@@ -11,8 +11,16 @@
 //!
 //! It must never know a key or a clear text, and it writes nothing.
 
+pub mod chart;
 pub mod conflicts;
+pub mod coverage;
+pub mod differences;
 pub mod fold;
+pub mod held;
+pub mod history;
+pub mod invariants;
+pub mod logins;
 pub mod memory;
+pub mod parts;
 pub mod summary;
 pub mod timeline;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::events::cell::Effect;
 use crate::events::event::EventKind;
 use crate::events::ids::CompanyId;
-use crate::events::record::{Fact, Header};
+use crate::events::record::Fact;
 use crate::events::stamp::{Origin, Revision};
-use crate::log::StoredRecord;
 
 use super::fold::{Became, Onlooker};
+use super::history::Met;
 use super::memory::MemoryState;
 
 /// Counts by a key that mostly is the same as the time before.
@@ -75,9 +75,10 @@ pub struct Summary {
 }
 
 impl Onlooker for Summary {
-    fn folded(&mut self, stored: &StoredRecord, header: &Header, _: &Fact, became: Became) {
+    fn folded(&mut self, met: &Met, _: &Fact, became: Became) {
+        let header = &met.header;
         self.events += 1;
-        self.blanked += u64::from(stored.record.body.is_none());
+        self.blanked += u64::from(met.stored.record.body.is_none());
         let counter = match became {
             Became::Folded(Effect::Prevailed) => &mut self.prevailed,
             Became::Folded(Effect::Lost) => &mut self.lost,

@@ -1,29 +1,31 @@
 //! One user's events, and what each of them did.
 
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::events::cell::{Effect, Mark};
-use crate::events::codec;
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
-use crate::events::ids::{BlindIndex, CompanyId, FieldName, IdentityKind, Slot, UserId, UserKeyId};
-use crate::events::pair::Pair;
-use crate::events::record::{Fact, Header, LogPosition, Register, Subject};
-use crate::events::registry::{Distrust, RegistryState};
-use crate::events::stamp::{EventRef, Origin, Revision};
+use crate::events::ids::UserId;
+use crate::events::record::{Fact, Header, LogPosition, Subject};
+use crate::events::registry::RegistryState;
+use crate::events::stamp::EventRef;
 use crate::events::state::UserState;
-use crate::log::LogReader;
 
-use super::fold::{ReplayError, Touched, knowing_distrust, note_distrust, users_of};
+use super::fold::{ReplayError, Touched, fact_of, knowing_distrust, note_distrust, users_of};
+use super::history::History;
+use super::parts::{Part, parts, standing};
 
 /// One event of a user.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where it lies.
+    /// The log it was met in, by its place among those given.
+    pub source: usize,
+    /// Where it lies there.
     pub position: LogPosition,
     /// Everything about it but its content.
     pub header: Header,
+    /// What happened; none where the body is blanked or a newer version's.
+    pub event: Option<Event>,
     /// What it did.
     pub did: Did,
 }
@@ -44,6 +46,8 @@ pub struct Written {
     pub part: Part,
     /// What became of it.
     pub outcome: Outcome,
+    /// The event that replaced it later, if one did.
+    pub until: Option<EventRef>,
 }
 
 /// What became of a write.
@@ -57,107 +61,109 @@ pub enum Outcome {
     Known,
 }
 
-/// A part of a user's state that is written as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// Who created the user.
-    Registration,
-    /// The tombstone.
-    Erasure,
-    /// The central credential.
-    Secret,
-    /// A company's credential.
-    Legacy(Slot),
-    /// An identity. Which one is not said.
-    Identity(BlindIndex),
-    /// A profile field.
-    Field(FieldName),
-    /// Whether it is a company's customer.
-    Membership(CompanyId),
-    /// One of its keys.
-    Key(UserKeyId),
-    /// What is between it and another user.
-    Link(UserId),
-    /// At and below which stamp its credentials no longer count.
-    CredentialFloor,
-    /// A disabling, by where and when it was recorded.
-    Disabling(Origin, Revision),
-    /// What lifts disablings.
-    Enabling,
+/// Something that was read about some users.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// The log it was met in.
+    pub source: usize,
+    /// Where it lies there.
+    pub position: LogPosition,
+    /// Everything about it but its content.
+    pub header: Header,
+    /// What the fold takes.
+    pub fact: Fact,
+    /// Whether it counts: its life was not cut off, nor that of what it rests on.
+    pub counts: bool,
 }
 
-impl Part {
-    /// What it is, in a word.
-    pub const fn register(&self) -> &'static str {
-        match self {
-            Self::Registration => "registration",
-            Self::Erasure => "erasure",
-            Self::Secret => "secret",
-            Self::Legacy(_) => "legacy",
-            Self::Identity(_) => "identity",
-            Self::Field(_) => "profile",
-            Self::Membership(_) => "membership",
-            Self::Key(_) => "key",
-            Self::Link(_) => "link",
-            Self::CredentialFloor => "credential floor",
-            Self::Disabling(..) | Self::Enabling => "status",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registration => f.write_str("registration"),
-            Self::Erasure => f.write_str("erasure"),
-            Self::Secret => f.write_str("secret"),
-            Self::Legacy(slot) => write!(f, "legacy {slot}"),
-            Self::Identity(BlindIndex { kind: IdentityKind::Email, .. }) => f.write_str("email"),
-            Self::Identity(BlindIndex { kind: IdentityKind::Phone, .. }) => f.write_str("phone"),
-            Self::Field(field) => write!(f, "profile {field}"),
-            Self::Membership(company) => write!(f, "membership {company}"),
-            Self::Key(key) => write!(f, "key {key}"),
-            Self::Link(other) => write!(f, "link {other}"),
-            Self::CredentialFloor => f.write_str("credential floor"),
-            Self::Disabling(..) | Self::Enabling => f.write_str("status"),
-        }
-    }
-}
-
-/// The timeline of a user, in the order of the log. `progress` is told how many events were read.
-pub fn timeline(
-    reader: &LogReader,
-    user: UserId,
+/// What there is about some users, in the order in which it was recorded. Bodies of others are
+/// not read. `progress` is told how many events were passed.
+pub fn about(
+    history: &History,
+    users: &BTreeSet<UserId>,
     mut progress: impl FnMut(u64),
-) -> Result<Vec<Entry>, ReplayError> {
-    knowing_distrust(|known| {
-        let mut fold = UserFold::new(user);
+) -> Result<Vec<Read>, ReplayError> {
+    let mut passed = 0_u64;
+    let mut read = knowing_distrust(|known| {
         let mut registry = RegistryState::default();
-        let mut events = 0_u64;
-        for stored in reader.scan(LogPosition::START, None) {
-            let (stored, wrong) = (stored?, ReplayError::record);
-            let position = stored.position;
-            events += 1;
-            progress(events);
-            let header = codec::decode_header(&stored.record.header).map_err(wrong(position))?;
-            if matches!(header.subject, Subject::User(other) if other != user) {
+        let mut read = Vec::new();
+        for met in history.events() {
+            let met = met?;
+            passed += 1;
+            progress(passed);
+            if matches!(met.header.subject, Subject::User(other) if !users.contains(&other)) {
                 continue;
             }
-            let body = stored.record.body.as_deref();
-            let event = body.map(|body| codec::decode_body(&header, body)).transpose();
-            let fact = Fact::new(&header, event.map_err(wrong(position))?.flatten());
+            let fact = fact_of(&met)?;
             note_distrust(&mut registry, &fact);
             let touched = match users_of(&fact) {
                 Touched::Registry => false,
                 Touched::One(_) => true,
-                Touched::Several(users) => users.contains(&user),
+                Touched::Several(those) => those.iter().any(|user| users.contains(user)),
             };
             if touched {
-                fold.take(position, header, &fact, known);
+                let (source, position) = (met.source, met.stored.position);
+                let counts = known.counts(&fact);
+                read.push(Read { source, position, header: met.header, fact, counts });
             }
         }
-        Ok((fold.entries, registry.distrust))
-    })
+        Ok((read, registry.distrust))
+    })?;
+    // Every node moves its clock on with what it hears: causes come before what they led to.
+    read.sort_by_key(|it| (it.header.revision, it.header.origin, it.header.sequence));
+    Ok(read)
+}
+
+/// A user's events, and what it came to be by them.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    /// The events, in the order in which they were recorded.
+    pub entries: Vec<Entry>,
+    /// The user's state after the last one.
+    pub state: UserState,
+}
+
+/// The timeline of a user, in the order in which its events were recorded. `progress` is told how
+/// many events were passed.
+pub fn timeline(
+    history: &History,
+    user: UserId,
+    progress: impl FnMut(u64),
+) -> Result<Timeline, ReplayError> {
+    let read = about(history, &BTreeSet::from([user]), progress)?;
+    Ok(unrolled(user, read, |_| {}))
+}
+
+/// Folds what was read of a user. `after` is shown the state behind each event.
+pub fn unrolled(user: UserId, read: Vec<Read>, mut after: impl FnMut(&UserState)) -> Timeline {
+    let mut fold = UserFold::new(user);
+    for read in read {
+        fold.take(read);
+        after(&fold.state);
+    }
+    let UserFold { mut entries, state, .. } = fold;
+    note_ends(&mut entries);
+    Timeline { entries, state }
+}
+
+/// Says of every write which later one replaced it.
+fn note_ends(entries: &mut [Entry]) {
+    let mut ends: HashMap<(EventRef, String), EventRef> = HashMap::new();
+    for entry in &*entries {
+        let Did::Wrote(parts) = &entry.did else { continue };
+        for written in parts {
+            if let Outcome::Changed(Some(before)) = written.outcome {
+                ends.insert((before, written.part.to_string()), entry.header.reference());
+            }
+        }
+    }
+    for entry in entries {
+        let reference = entry.header.reference();
+        let Did::Wrote(parts) = &mut entry.did else { continue };
+        for written in parts {
+            written.until = ends.get(&(reference, written.part.to_string())).copied();
+        }
+    }
 }
 
 /// One user's state in the making.
@@ -175,13 +181,14 @@ impl UserFold {
         Self { user, state, events, entries: Vec::new() }
     }
 
-    fn take(&mut self, position: LogPosition, header: Header, fact: &Fact, known: &Distrust) {
-        let did = if known.counts(fact) {
-            self.fold(fact)
+    fn take(&mut self, read: Read) {
+        let Read { source, position, header, fact, counts } = read;
+        let did = if counts {
+            self.fold(&fact)
         } else {
             Did::Nothing("its life was cut off, or what it rests on")
         };
-        self.entries.push(Entry { position, header, did });
+        self.entries.push(Entry { source, position, header, event: fact.event, did });
     }
 
     fn fold(&mut self, fact: &Fact) -> Did {
@@ -193,6 +200,7 @@ impl UserFold {
         self.events.insert(mine, fact.reference);
         if effect == Effect::Ignored {
             return Did::Nothing(match (was_erased, &fact.event) {
+                (_, Some(Event::ErasureConfirmed(()))) => "a node has carried the erasure out",
                 (true, _) => "the user is erased",
                 (false, None) => "its body is blanked or of a newer version",
                 (false, Some(_)) => "it says nothing of this user",
@@ -200,7 +208,7 @@ impl UserFold {
         }
         let written = parts.into_iter().zip(before).map(|(part, before)| {
             let outcome = self.outcome(&part, before, mine, effect);
-            Written { part, outcome }
+            Written { part, outcome, until: None }
         });
         Did::Wrote(written.collect())
     }
@@ -220,75 +228,5 @@ impl UserFold {
             Some(after) => Outcome::Lost(event(after)),
             None => Outcome::Lost(None),
         }
-    }
-}
-
-/// The parts of a user's state that an event writes.
-pub(super) fn parts(user: UserId, fact: &Fact) -> Vec<Part> {
-    match fact.register {
-        Register::Erasure => return vec![Part::Erasure],
-        Register::UserKey(key) => return vec![Part::Key(key)],
-        _ => {}
-    }
-    let link = |pair: &Pair| pair.other(user).map(Part::Link);
-    let Some(event) = &fact.event else { return Vec::new() };
-    match event {
-        Event::UserRegistered(_) => vec![Part::Registration],
-        Event::CompanyJoined(company) | Event::CompanyLeft(company) => {
-            vec![Part::Membership(*company)]
-        }
-        Event::IdentityClaimed(claimed) => vec![Part::Identity(claimed.index)],
-        Event::IdentityReleased(index) => vec![Part::Identity(*index)],
-        Event::PasswordSet(_) => vec![Part::Secret],
-        Event::LegacyHashAdded(added) => vec![Part::Legacy(added.slot)],
-        Event::ProfileUpdated(changes) => {
-            changes.iter().map(|change| Part::Field(change.field.clone())).collect()
-        }
-        Event::UserDisabled(()) => {
-            vec![Part::Disabling(fact.reference.origin, fact.revision)]
-        }
-        Event::UserEnabled(_) => vec![Part::Enabling],
-        Event::UsersLinked(linked) => link(&linked.pair).into_iter().collect(),
-        Event::LinkDeclined(pair) => link(pair).into_iter().collect(),
-        Event::UsersUnlinked(unlinked) => {
-            let floor = unlinked.floors.iter().any(|(of, _)| *of == user);
-            let links = unlinked.pairs.iter().filter_map(link);
-            links.chain(floor.then_some(Part::CredentialFloor)).collect()
-        }
-        // Written by their registers, above, or not about users.
-        Event::UserKeyCreated(_)
-        | Event::UserErased(())
-        | Event::ErasureConfirmed(())
-        | Event::CompanyRegistered(_)
-        | Event::PolicySet(_)
-        | Event::ApiKeyIssued(_)
-        | Event::ApiKeyRevoked(_)
-        | Event::HashProfileDeclared(_)
-        | Event::OriginOpened(_)
-        | Event::BranchKeyCreated(_)
-        | Event::BranchKeyWrapped(_)
-        | Event::OriginDistrusted(_) => Vec::new(),
-    }
-}
-
-/// The mark that stands in a part: `mine`, if it is among those that do.
-pub(super) fn standing(state: &UserState, part: &Part, mine: Mark) -> Option<Mark> {
-    match part {
-        Part::Registration => state.registered.as_ref().map(|cell| cell.mark),
-        Part::Erasure => state.erased.as_ref().map(|cell| cell.mark),
-        Part::Secret => state.secret.as_ref().map(|cell| cell.mark),
-        Part::Legacy(slot) => state.legacy.get(slot).map(|cell| cell.mark),
-        Part::Identity(index) => {
-            let claims = state.claims.get(index)?;
-            if claims.live.contains_key(&mine) { Some(mine) } else { claims.released }
-        }
-        Part::Field(field) => state.profile.get(field).map(|cell| cell.mark),
-        Part::Membership(company) => state.memberships.get(company).map(|cell| cell.mark),
-        Part::Key(key) => state.keys.get(key).copied(),
-        Part::Link(other) => state.links.get(other).map(|cell| cell.mark),
-        Part::Disabling(origin, revision) => {
-            state.status.disablings.get(&(*origin, *revision)).copied()
-        }
-        Part::CredentialFloor | Part::Enabling => None,
     }
 }

@@ -1,5 +1,9 @@
 //! What goes wrong within a life: writes, syncs, checkpoints, blanking, a full disk.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use jcas::actors::rebuilding::{Around, Clean, Rebuilt};
 use jcas::events::codec;
 use jcas::events::event::Event;
 use jcas::events::record::LogPosition;
@@ -153,6 +157,51 @@ impl World {
                     Some((Op::Rename | Op::SyncFolder, _)) => Point::CheckpointReplaced,
                 });
                 self.note("no checkpoint");
+                Ok(Next::Ends(self.draw_crash()))
+            }
+        }
+    }
+
+    /// Folds the log into new trees beside commands under way and puts them in the place of the old
+    /// ones, perhaps with something going wrong.
+    pub(crate) fn rebuild(&mut self, life: &mut Life) -> Checked<Next> {
+        if self.random.below(100) < 40 {
+            let power_off_after = Some(self.random.below(12));
+            self.arm(Faults { power_off_after, ..Faults::default() });
+        }
+        self.disk.take_struck();
+        let Life { checkpoints, engines, view, .. } = &mut *life;
+        let registry = std::sync::Arc::clone(&view.borrow());
+        let engines = RefCell::new(engines);
+        let settle = || {
+            engines.borrow_mut().deliver_all();
+            true
+        };
+        let clean = Clean { users: &BTreeSet::new(), below: LogPosition::START };
+        let distrust = &registry.state.distrust;
+        let around = Around { distrust, clean, settle: &settle, stopped: &|| false };
+        let rebuilt = checkpoints.rebuild(&around).map_err(|error| error.to_string());
+        let removed = rebuilt.and_then(|rebuilt| {
+            let Some(Rebuilt { below, retired }) = rebuilt else { return Ok(None) };
+            drop(retired);
+            let removed = checkpoints.folder.remove_all_but(Some(checkpoints.generation));
+            removed.map_err(|error| error.to_string())?;
+            Ok(Some(below))
+        });
+        match removed {
+            Ok(Some(below)) => {
+                self.note(format!("trees exchanged at {below}"));
+                self.points.hit(Point::Exchanged);
+                self.checkpoint = Some(below);
+                self.arm(Faults::default());
+                self.poll(life)?;
+                Ok(Next::GoesOn)
+            }
+            Ok(None) => Err("the engines did not settle".into()),
+            Err(error) => {
+                ensure!(self.is_struck(), "no rebuild: {error}");
+                self.points.hit(Point::ExchangeFailed);
+                self.note("no rebuild");
                 Ok(Next::Ends(self.draw_crash()))
             }
         }

@@ -63,13 +63,17 @@ pub(crate) enum Point {
     IdentityAwaited,
     /// The whole state was folded anew.
     Rebuilt,
+    /// Other trees took the place of those in use.
+    Exchanged,
+    /// Something went wrong while other trees were to take the place of those in use.
+    ExchangeFailed,
     /// A node at rest was seen to write.
     Probed,
 }
 
 impl Point {
     /// Every point.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::AppendWrite,
         Self::AppendSync,
         Self::SyncFailed,
@@ -99,6 +103,8 @@ impl Point {
         Self::RefusedBehind,
         Self::IdentityAwaited,
         Self::Rebuilt,
+        Self::Exchanged,
+        Self::ExchangeFailed,
         Self::Probed,
     ];
 }

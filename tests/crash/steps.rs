@@ -44,7 +44,8 @@ impl World {
                 self.poll(life)?;
             }
             70..90 => return self.turn(life),
-            90..93 | 102 => return self.take_checkpoint(life),
+            90 | 91 | 102 => return self.take_checkpoint(life),
+            92 => return self.rebuild(life),
             93..95 => return self.blank(life),
             95 | 96 => life.hold_early(),
             100 | 101 => self.flood(life)?,

@@ -114,6 +114,13 @@ fn who_is_erased_is_gone_for_everybody_at_once() {
     assert_ne!(new, user);
     shop.login("NG", "ada@example.com", "one two three").done(200);
     shop.call("GET", &path, Value::Null).refused(410, "user_erased");
+    // Everywhere is no more than that where nobody is linked.
+    let everywhere = |value: &str| {
+        shop.call("DELETE", &format!("/v1/users/{new}?everywhere={value}"), Value::Null)
+    };
+    everywhere("perhaps").refused(422, "invalid_fields");
+    everywhere("true").done(202);
+    shop.call("GET", &format!("/v1/users/{new}"), Value::Null).refused(410, "user_erased");
 }
 
 #[test]
@@ -245,6 +252,9 @@ fn whom_others_have_too_a_company_only_lets_go() {
 
     let user = shop.register(ada());
     cafe.login("NG", "ada@example.com", "one two three").done(200);
+    let everywhere = format!("/v1/users/{user}?everywhere=true");
+    shop.call("DELETE", &everywhere, Value::Null).refused(409, "linked_elsewhere");
+    cafe.user(&user);
     node.trust(&cafe);
     erase(&cafe, &user).done(202);
     let path = format!("/v1/users/{user}");

@@ -9,6 +9,7 @@
 )]
 
 mod brokers;
+mod browser;
 mod commands;
 mod history_tools;
 mod leak;
@@ -54,6 +55,8 @@ mod readme;
 mod region_brokers;
 mod regions;
 mod repeats;
+mod replay_page;
+mod replay_tools;
 mod rights;
 mod signed;
 mod slow;

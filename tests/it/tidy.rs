@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
     ("http", &["events", "accounts"]),
     // A log folded in memory: what developers look at history with.
-    ("replay", &["events", "log"]),
+    ("replay", &["events", "files", "log"]),
     // What works without a node works on its files.
     (
         "cli",
@@ -335,7 +335,9 @@ fn the_project_speaks_of_itself_alone() {
     }
     assert!(files.len() > 100, "only {} files were read", files.len());
     let mut faults = BTreeSet::new();
-    for (path, bytes) in files {
+    // What a picture's bytes happen to spell says nothing.
+    let is_picture = |path: &Path| path.extension().is_some_and(|end| end == "png");
+    for (path, bytes) in files.into_iter().filter(|(path, _)| !is_picture(path)) {
         for (number, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
             for (one, other) in STRANGE_WORDS {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::moment::Moment;
 use crate::cli::out;
 use crate::cli::progress::Meter;
 use crate::events::codec;
-use crate::events::ids::UserId;
+use crate::events::ids::{CompanyId, UserId};
 use crate::events::record::{Header, LogPosition, Record, Register};
+use crate::events::stamp::Origin;
 use crate::files::{Disk, Files};
 use crate::log::{self, LogReader};
 
@@ -25,6 +27,8 @@ with a key from it, and it still has the same state hash.
 Examples:
   jcas log export events.jcas                    to replay on another machine
   jcas log export ada.jcas --user 0199b5b0-4a49-7aa4-b6a1-3d2f0a1c9e11
+  jcas log export day.jcas --from 2026-03-01T00:00:00Z --until 2026-03-02T00:00:00Z
+  jcas log export shop.jcas --company shop --origin eu/node-1#3.0badcafe
   jcas log export backup.jcas --with-keys        to restore with `jcas log import`")]
 pub(super) struct ExportArgs {
     /// The file to make. It must not be there yet.
@@ -37,9 +41,21 @@ pub(super) struct ExportArgs {
     /// Keep the bodies of keys: with the region's key files, everything sealed can then be opened.
     #[arg(long)]
     with_keys: bool,
-    /// Only events about this user. Such a file can be looked at, not imported.
+    /// Only events about this user. A file with some events only can be replayed, not imported.
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
+    /// Only events that this company asked for.
+    #[arg(long, value_name = "COMPANY")]
+    company: Option<CompanyId>,
+    /// Only events recorded by this life of a node: region/node#counter.tag
+    #[arg(long)]
+    origin: Option<Origin>,
+    /// Only events recorded then or later: a time, RFC 3339, or a revision.
+    #[arg(long, value_name = "TIME|REVISION")]
+    from: Option<Moment>,
+    /// Only events recorded then or earlier.
+    #[arg(long, value_name = "TIME|REVISION")]
+    until: Option<Moment>,
 }
 
 /// Writes it.
@@ -55,7 +71,7 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
     let mut select = |header: &Header, record: &Record| {
         seen += 1;
         meter.set(seen);
-        args.user.is_none_or(|user| is_about(user, header, record))
+        args.wants(header, record)
     };
     let mut keep_body = |header: &Header, _: &Record| args.with_keys || !holds_key(header);
     let all = (LogPosition::START, None);
@@ -71,6 +87,16 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
         );
     }
     Ok(())
+}
+
+impl ExportArgs {
+    fn wants(&self, header: &Header, record: &Record) -> bool {
+        self.company.is_none_or(|company| header.cause.company == Some(company))
+            && self.origin.is_none_or(|origin| header.origin == origin)
+            && self.from.is_none_or(|from| header.revision >= from.start())
+            && self.until.is_none_or(|until| header.revision <= until.revision())
+            && self.user.is_none_or(|user| is_about(user, header, record))
+    }
 }
 
 /// Whether an event's body holds what opens something.

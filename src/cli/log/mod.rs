@@ -2,9 +2,11 @@
 
 mod conflicts;
 mod export;
+mod find;
 mod import;
 mod show;
-mod shown;
+pub(super) mod shown;
+mod tail;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,10 @@ pub struct LogArgs {
 enum LogCommand {
     /// Print events, oldest first: who, when and what, never a secret.
     Show(show::ShowArgs),
+    /// Print the last events, then every further one as soon as it is durable.
+    Tail(tail::TailArgs),
+    /// Say which users ever claimed an e-mail address or a phone number.
+    Find(find::FindArgs),
     /// Check every byte and name all that is wrong. Changes nothing.
     Verify(verify::VerifyArgs),
     /// Write events to a file that can be replayed elsewhere.
@@ -39,6 +45,8 @@ enum LogCommand {
 pub fn run(settings: Option<&Path>, args: LogArgs) -> anyhow::Result<()> {
     match args.command {
         LogCommand::Show(args) => show::run(settings, &args),
+        LogCommand::Tail(args) => tail::run(settings, &args),
+        LogCommand::Find(args) => find::run(settings, &args),
         LogCommand::Verify(args) => verify::run(settings, &args),
         LogCommand::Export(args) => export::run(settings, &args),
         LogCommand::Conflicts(args) => conflicts::run(settings, &args),

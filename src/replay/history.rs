@@ -1,0 +1,144 @@
+//! One log, or several of one deployment read as one: every event once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::events::codec;
+use crate::events::ids::DeploymentId;
+use crate::events::record::{Header, LogPosition};
+use crate::events::stamp::Revision;
+use crate::files::Files;
+use crate::log::{LogReader, Scan, StoredRecord};
+
+use super::coverage::{Coverage, Meeting};
+use super::fold::ReplayError;
+
+/// Logs of one deployment.
+#[derive(Clone)]
+pub struct History {
+    sources: Vec<Source>,
+    deployment: DeploymentId,
+    until: Option<Revision>,
+    /// Whether events are told apart by more than their numbers.
+    compared: bool,
+}
+
+#[derive(Clone)]
+struct Source {
+    path: PathBuf,
+    reader: LogReader,
+}
+
+impl History {
+    /// Opens logs' folders, segments and exports. All must be of one deployment.
+    pub fn open(files: &Arc<dyn Files>, paths: &[PathBuf]) -> Result<Self, ReplayError> {
+        let mut sources: Vec<Source> = Vec::new();
+        for path in paths {
+            let reader = LogReader::open_path(files, path)?;
+            if let Some(first) = sources.first()
+                && first.reader.deployment() != reader.deployment()
+            {
+                return Err(ReplayError::Mixed {
+                    path: path.clone(),
+                    found: reader.deployment(),
+                    first: first.path.clone(),
+                    expected: first.reader.deployment(),
+                });
+            }
+            sources.push(Source { path: path.clone(), reader });
+        }
+        let deployment = sources.first().map(|source| source.reader.deployment());
+        let deployment = deployment.ok_or(ReplayError::Nothing)?;
+        let compared = sources.len() > 1;
+        Ok(Self { sources, deployment, until: None, compared })
+    }
+
+    /// The same, to be compared with another history: what is met can be told apart by more than
+    /// its number, which takes eight bytes an event.
+    #[must_use]
+    pub fn compared(self) -> Self {
+        Self { compared: true, ..self }
+    }
+
+    /// The same without the events recorded after a reading.
+    #[must_use]
+    pub fn until(&self, until: Option<Revision>) -> Self {
+        Self { until, ..self.clone() }
+    }
+
+    /// Whose events they are.
+    pub const fn deployment(&self) -> DeploymentId {
+        self.deployment
+    }
+
+    /// The file or folder at a place among those given.
+    pub fn path(&self, source: usize) -> Option<&Path> {
+        self.sources.get(source).map(|source| source.path.as_path())
+    }
+
+    /// The log at a place among those given.
+    pub fn reader(&self, source: usize) -> Option<&LogReader> {
+        self.sources.get(source).map(|source| &source.reader)
+    }
+
+    /// Every event, log after log, each where it is met first.
+    pub(super) fn events(&self) -> Events<'_> {
+        let coverage = Coverage::new(self.compared);
+        Events { history: self, at: 0, scan: None, coverage }
+    }
+}
+
+/// An event and where it was met.
+#[derive(Debug)]
+pub struct Met {
+    /// The log, by its place among those given.
+    pub source: usize,
+    /// Where it lies there, and its bytes.
+    pub stored: StoredRecord,
+    /// Everything about it but its content.
+    pub header: Header,
+}
+
+/// The events of a history.
+pub(super) struct Events<'a> {
+    history: &'a History,
+    at: usize,
+    scan: Option<Scan>,
+    coverage: Coverage,
+}
+
+impl Events<'_> {
+    /// Which events were met.
+    pub(super) fn into_coverage(self) -> Coverage {
+        self.coverage
+    }
+
+    fn read(&mut self) -> Result<Option<Met>, ReplayError> {
+        loop {
+            let Some(source) = self.history.sources.get(self.at) else { return Ok(None) };
+            let scan =
+                self.scan.get_or_insert_with(|| source.reader.scan(LogPosition::START, None));
+            let Some(stored) = scan.next() else {
+                (self.at, self.scan) = (self.at + 1, None);
+                continue;
+            };
+            let stored = stored?;
+            let header = codec::decode_header(&stored.record.header)
+                .map_err(ReplayError::record(stored.position))?;
+            if self.history.until.is_some_and(|until| header.revision > until) {
+                continue;
+            }
+            if self.coverage.meet(self.at, &header, &stored.record.header) == Meeting::New {
+                return Ok(Some(Met { source: self.at, stored, header }));
+            }
+        }
+    }
+}
+
+impl Iterator for Events<'_> {
+    type Item = Result<Met, ReplayError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
