@@ -228,13 +228,15 @@ pub(crate) fn draw(
     Wish { user, command, caller }
 }
 
-/// Draws something to be said of two users: few of all, so that rings and lines come about.
+/// Draws something to be said of two users: few of all, so that rings and lines come about. Whom
+/// the system links and who is taken apart are those whom it is of some use with, if there are any.
 pub(crate) fn draw_link(
     random: &mut Seeded,
     users: &[UserId],
+    mut read: impl FnMut(UserId) -> Arc<UserState>,
     policies: impl Fn(CompanyId) -> Policies,
 ) -> LinkWish {
-    let [one, other] = [(); 2].map(|()| users[random.below(users.len())]);
+    let [mut one, mut other] = [(); 2].map(|()| users[random.below(users.len())]);
     let company = [shop(), shop(), club(), bank()][random.below(4)];
     let caller = match random.below(6) {
         0 => Caller::Operator,
@@ -246,7 +248,25 @@ pub(crate) fn draw_link(
         8 => LinkCommand::LinkByItself,
         _ => LinkCommand::Decline,
     };
+    let states: Vec<_> = users.iter().map(|user| (*user, read(*user))).collect();
+    let pairs = states.iter().flat_map(|one| states.iter().map(move |other| (one, other)));
+    let useful = pairs.filter(|((one, state), (other, with))| match command {
+        LinkCommand::LinkByItself => one < other && share_verified(state, with),
+        LinkCommand::Unlink => state.linked().any(|linked| linked == *other),
+        LinkCommand::Link | LinkCommand::Decline => false,
+    });
+    let useful: Vec<_> = useful.map(|((one, _), (other, _))| (*one, *other)).collect();
+    if !useful.is_empty() {
+        (one, other) = useful[random.below(useful.len())];
+    }
     LinkWish { one, other, command, caller }
+}
+
+fn share_verified(one: &UserState, other: &UserState) -> bool {
+    one.identities().any(|(index, claims)| {
+        let shared = other.claims.get(index).is_some_and(|it| it.is_live() && it.is_verified());
+        index.kind == IdentityKind::Email && claims.is_verified() && shared
+    })
 }
 
 fn existing(

@@ -121,7 +121,8 @@ impl World {
         let number = self.number();
         let view = std::sync::Arc::clone(&life.view.borrow());
         let policies = |company| policies(&view, company);
-        let wish = commands::draw_link(&mut self.random, &self.users, policies);
+        let read = |user| life.read(user).unwrap_or_default();
+        let wish = commands::draw_link(&mut self.random, &self.users, read, policies);
         self.note(format!("{number} at {at}: {:?} {} {}", wish.command, wish.one, wish.other));
         life.ask_link(number, &wish);
         self.poll(life)

@@ -36,7 +36,7 @@ const READERS_MAX: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How often at most.
-const LOOKS_MAX: usize = 2000;
+const LOOKS_MAX: usize = 500;
 
 /// The log as the feed reads it.
 pub struct Feed {
