@@ -193,7 +193,10 @@ fn changes_prevail_by_their_time() {
 fn times_before_1990_and_far_ahead_are_refused_and_near_ones_are_waited_for() {
     let node = Node::started(&[]);
     let shop = shop(&node);
-    let row = |email: &str, when: &str| json!({ "email": email, "changed_at": when, "profile": { "x": 1 } });
+    let row = |email: &str, when: &str| {
+        let profile = json!({ "x": 1 });
+        json!({ "email": email, "changed_at": when, "profile": profile })
+    };
     let hashed = json!({
         "email": "c@example.com",
         "legacy_hash": { "hash": hash_of("p"), "changed_at": at(600) },
@@ -344,7 +347,10 @@ fn a_row_attaches_to_others_users_where_both_are_verified() {
         "country": "NG", "email": "ada@example.com", "email_verified": true, "password": "hers",
     }));
     let unverified = shop.register(json!({ "country": "NG", "email": "bob@example.com" }));
-    let row = |email: &str, verified: bool| json!({ "email": email, "email_verified": verified, "profile": { "nickname": "A" } });
+    let row = |email: &str, verified: bool| {
+        let profile = json!({ "nickname": "A" });
+        json!({ "email": email, "email_verified": verified, "profile": profile })
+    };
     let rows = [row("ada@example.com", true), row("bob@example.com", true)];
     let id = post(&other, &lines(&rows));
     over(&other, &id);
