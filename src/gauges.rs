@@ -11,6 +11,7 @@ use std::time::Duration;
 use metrics::gauge;
 
 use crate::accounts::Accounts;
+use crate::accounts::sync::{State, VERDICTS};
 use crate::actors::Unavailable;
 use crate::actors::eraser::ErasureView;
 use crate::actors::replica::Replica;
@@ -63,6 +64,7 @@ impl Gauges {
             self.look_at_certificate();
             self.look_at_limits();
             self.look_at_erasures();
+            self.look_at_syncs();
             if let Some(replica) = &self.replica
                 && let Some(view) = replica.observe().await
             {
@@ -103,6 +105,17 @@ impl Gauges {
         let left = i32::try_from(left).unwrap_or_default();
         gauge!("jcas_tls_certificate_expires_seconds").set(f64::from(left));
         gauge!("jcas_tls_files_refused").set(if tls.refused.is_some() { 1.0 } else { 0.0 });
+    }
+
+    fn look_at_syncs(&self) {
+        for (state, word) in [(State::Queued, "queued"), (State::Running, "running")] {
+            gauge!("jcas_sync_jobs", "state" => word).set(float(self.accounts.sync_jobs_in(state)));
+        }
+        gauge!("jcas_sync_bytes").set(float(self.accounts.sync_bytes()));
+        for verdict in VERDICTS {
+            let total = self.accounts.sync_total(verdict);
+            gauge!("jcas_sync_rows", "verdict" => verdict.as_str()).set(float(total));
+        }
     }
 
     fn look_at_limits(&self) {

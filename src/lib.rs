@@ -12,6 +12,7 @@
 //! | [`state`] | what the log folds to, in sled: can be rebuilt |
 //! | [`crypto`] | password hashes, legacy schemes, sealing, blind indexes |
 //! | [`kms`] | who wraps the keys |
+//! | [`spool`] | rows and verdicts of bulk syncs, sealed on disk |
 //! | [`tokens`] | which signed tokens were used |
 //! | [`deployment`] | the data folder's identity: names, keys, the operator's token |
 //! | [`config`] | settings |
@@ -36,6 +37,7 @@ pub mod tokens;
 
 pub mod crypto;
 pub mod kms;
+pub mod spool;
 
 pub mod deployment;
 

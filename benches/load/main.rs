@@ -32,6 +32,7 @@ mod replication;
 mod report;
 mod sign;
 mod start;
+mod sync;
 mod writes;
 
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ enum What {
     Replay(Options),
     /// Two nodes with a RabbitMQ each: lag and catching up, beside a queue's own round trip.
     Replication(Options),
+    /// Bulk sync: new users, and the same file again.
+    Sync(Options),
     /// Serve the bare handler (started by the other measurements).
     #[command(hide = true)]
     Bare {
@@ -119,6 +122,7 @@ fn main() -> anyhow::Result<()> {
         What::Log(options) => log::run(&options),
         What::Replay(options) => replay::run(&options),
         What::Replication(options) => replication::run(&options),
+        What::Sync(options) => sync::run(&options),
         What::Bare { logins } => bare::serve(logins),
     }
 }

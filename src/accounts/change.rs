@@ -100,7 +100,7 @@ impl Accounts {
         let admitted = self.admit(Slot { company: caller.company, country }, given).await?;
         let loaded = self.load(user).await?;
         let keys = self.parts.vault.keys_of(user).await?;
-        let command = Command::AddLegacyHash(self.seal_legacy(user, &keys, admitted)?);
+        let command = Command::AddLegacyHash(self.seal_legacy(user, &keys, &admitted)?);
         let (answer, seen) = self.ask(caller, &loaded, None, command).await?;
         Ok((seen, answer.outcome))
     }

@@ -6,7 +6,7 @@ use crate::actors::{Failure, Unavailable};
 use crate::crypto::legacy::HashRejected;
 use crate::crypto::secret::PasswordRefused;
 use crate::events::command::Rejection;
-use crate::events::ids::{Country, UserId};
+use crate::events::ids::{Country, NodeId, UserId};
 use crate::events::policy::Scope;
 
 use super::limits::Exceeded;
@@ -114,6 +114,21 @@ pub enum AccountError {
     /// A key cannot be opened, or a value does not open with it.
     #[error(transparent)]
     Keys(KeyFailure),
+    /// There is no such job of the company.
+    #[error("there is no such job; jobs are kept for a time only")]
+    JobNotFound,
+    /// Another node has the job.
+    #[error("the job is at node {0}, which is not reached from here; ask there")]
+    JobNodeUnreachable(NodeId),
+    /// A stream of rows is longer than any may be.
+    #[error("{0}")]
+    SyncTooLong(&'static str),
+    /// The company has as much of bulk syncs as it may.
+    #[error("{0}; try again when one of them is done")]
+    SyncQuota(&'static str),
+    /// All companies' bulk syncs take what there is.
+    #[error("there is no more room for bulk syncs now")]
+    SpoolFull,
     /// The node cannot do it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -9,6 +9,7 @@ use crate::events::ids::{BlindIndex, Country, Digest, IdentityKind};
 use super::error::{AccountError, FieldError};
 
 /// An identity in clear, in its one spelling. Wiped when dropped, never printed.
+#[derive(Clone)]
 pub struct Identity {
     /// E-mail or phone.
     pub kind: IdentityKind,

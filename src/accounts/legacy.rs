@@ -52,10 +52,17 @@ struct StoredHash {
 
 /// A hash that was admitted: its format is known and its cost bounded.
 pub struct Admitted {
-    slot: Slot,
+    pub(super) slot: Slot,
     stored: StoredHash,
     profile: Option<HashProfileId>,
-    changed_at_unix_ms: Option<u64>,
+    pub(super) changed_at_unix_ms: Option<u64>,
+}
+
+impl Admitted {
+    /// What is sealed of it.
+    pub(super) fn clear(&self) -> Result<Zeroizing<Vec<u8>>, KeyFailure> {
+        serde_json::to_vec(&self.stored).map(Zeroizing::new).map_err(|_| KeyFailure::Broken)
+    }
 }
 
 /// Changes before this day are mistakes of a clock or a column: 1990-01-01.
@@ -96,7 +103,8 @@ impl Accounts {
         Ok(Admitted { slot, stored, profile: profile.map(|(id, _)| id), changed_at_unix_ms })
     }
 
-    fn read_change_time(&self, text: &str) -> Result<u64, AccountError> {
+    /// When a company says that it changed something, in Unix milliseconds.
+    pub(super) fn read_change_time(&self, text: &str) -> Result<u64, AccountError> {
         let wrong = |detail: &str| AccountError::field("changed_at", "invalid_time", detail);
         let at: jiff::Timestamp =
             text.parse().map_err(|_| wrong("it must be a time as in RFC 3339"))?;
@@ -116,11 +124,10 @@ impl Accounts {
         &self,
         user: UserId,
         keys: &UserKeys,
-        admitted: Admitted,
+        admitted: &Admitted,
     ) -> Result<AddLegacyHash, AccountError> {
-        let Admitted { slot, stored, profile, changed_at_unix_ms } = admitted;
-        let clear = serde_json::to_vec(&stored).map(Zeroizing::new);
-        let clear = clear.map_err(|_| KeyFailure::Broken)?;
+        let clear = admitted.clear()?;
+        let Admitted { slot, profile, changed_at_unix_ms, .. } = *admitted;
         let place = slot.to_string();
         let hash = self.parts.vault.seal(user, keys, Place::Legacy(&place), &clear)?;
         Ok(AddLegacyHash { slot, hash, profile, changed_at_unix_ms })

@@ -22,6 +22,7 @@
 //! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
 //! | `signing` | what calls are signed with |
+//! | `sync` | bulk syncs: streams of rows, jobs, verdicts |
 //!
 //! This room must never know HTTP, files or sled.
 
@@ -48,6 +49,7 @@ pub mod register;
 pub mod repeat;
 pub mod replication;
 pub mod signing;
+pub mod sync;
 pub mod vault;
 pub mod view;
 
@@ -144,6 +146,7 @@ pub struct Accounts {
     request_ids: Subkey,
     token_ids: Subkey,
     cursors: Subkey,
+    syncs: sync::Syncs,
 }
 
 /// The users of one account as they are on disk, and which of them was asked for.
@@ -186,13 +189,14 @@ where
 
 impl Accounts {
     /// The use cases made of these parts.
-    pub fn new(parts: AccountsParts) -> Self {
+    pub fn new(parts: AccountsParts, sync: sync::SyncParts) -> Self {
         let guessing = Mutex::new(Guessing::new(parts.settings.guessing));
         let limits = Mutex::new(Limits::new(parts.settings.rates));
         Self {
             request_ids: parts.index_key.subkey("request-id"),
             token_ids: parts.index_key.subkey("jti"),
             cursors: parts.index_key.subkey("feed cursor"),
+            syncs: sync::Syncs::new(sync),
             parts,
             profiles: legacy::ProfileCache::new(256),
             token_keys: quick_cache::sync::Cache::new(signing::OPENED_MAX),

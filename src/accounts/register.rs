@@ -26,7 +26,7 @@ use super::view::UserView;
 use super::{Accounts, Loaded};
 
 /// A profile field in clear, as JSON; none removes it.
-type ClearField = (FieldName, Option<Vec<u8>>);
+pub(super) type ClearField = (FieldName, Option<Vec<u8>>);
 
 /// Longest value of a profile field, in bytes of JSON.
 pub const FIELD_BYTES_MAX: usize = 4096;
@@ -129,7 +129,7 @@ impl Accounts {
         let user = self.new_user_id()?;
         let (keys, key) = self.parts.vault.new_user_key(user).await?;
         let secret = hash.map(|hash| self.seal_secret(user, &keys, &hash)).transpose()?;
-        let legacy = admitted.map(|it| self.seal_legacy(user, &keys, it)).transpose()?;
+        let legacy = admitted.map(|it| self.seal_legacy(user, &keys, &it)).transpose()?;
         let profile = self.seal_fields(user, &keys, fields)?;
         let verified = |kind| match kind {
             IdentityKind::Email => registration.email_verified,
@@ -211,7 +211,7 @@ impl Accounts {
         Ok(changes)
     }
 
-    fn new_user_id(&self) -> Result<UserId, AccountError> {
+    pub(super) fn new_user_id(&self) -> Result<UserId, AccountError> {
         let random = clock::random(self.parts.entropy.as_ref())
             .map_err(|_| KeyFailure::Unavailable("no randomness"))?;
         Ok(UserId::new(self.parts.clock.unix_ms(), random))

@@ -186,6 +186,17 @@ impl Vault {
         Ok(Sealed { bytes, fingerprint })
     }
 
+    /// What the seal of a value would have beside it: equal to what stands where the value is.
+    pub fn fingerprint(
+        &self,
+        keys: &UserKeys,
+        place: Place<'_>,
+        clear: &[u8],
+    ) -> Result<Fingerprint, KeyFailure> {
+        let key = keys.current().ok_or(KeyFailure::Broken)?;
+        Ok(Fingerprint(sealing::fingerprint(key, &place.bytes(), clear)))
+    }
+
     /// Opens a value of a user's.
     pub fn open(
         &self,

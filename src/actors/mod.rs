@@ -42,6 +42,7 @@ pub mod shard;
 pub mod shard_mailbox;
 pub mod shard_reads;
 pub mod standing;
+pub mod sync_job;
 
 pub use failure::{Failure, Unavailable};
 pub use house::House;

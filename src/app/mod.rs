@@ -290,8 +290,9 @@ impl Node {
         arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
         let told = feed_and_links(&recovered.log, origin, &house, &journal);
-        let accounts = make_accounts(config, &deployment, &house, &wall, tokens, following, told)
-            .map(Arc::new)?;
+        let (accounts, arbiter) =
+            make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
+        arbiters.push(arbiter);
         actix::spawn(Arc::clone(&accounts).follow_changes());
         let (eraser, erasures) = eraser(config, origin, &accounts);
         let checkpoints = Checkpoints {

@@ -10,6 +10,7 @@ use crate::accounts::guessing::{Rules, Schedule};
 use crate::accounts::limits::{Rate, Rates};
 use crate::accounts::replication::Following;
 use crate::accounts::signing::AnswerKeys;
+use crate::accounts::sync::{Bounds, SyncParts};
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
 use crate::actors::checkpointer::{CheckpointParts, Checkpointer, Checkpoints};
@@ -23,11 +24,13 @@ use crate::actors::linker::Linker;
 use crate::actors::registry::{Registry, RegistryParts, RegistryView};
 use crate::actors::shard::{OnFatal, ShardParts};
 use crate::actors::shard_mailbox::Shard;
+use crate::actors::sync_job::JobHome;
 use crate::clock::{Clock, OsEntropy, random};
 use crate::config::Config;
 use crate::config::erasure::ErasureConfig;
 use crate::config::guessing::GuessingConfig;
 use crate::config::limits::LimitsConfig;
+use crate::config::sync::SyncConfig;
 use crate::crypto::blind::IndexKey;
 use crate::crypto::legacy::Limits;
 use crate::crypto::pool::{Budget, HashPool, PoolConfig};
@@ -40,6 +43,7 @@ use crate::files::Disk;
 use crate::health::NodeHealth;
 use crate::http::api::Api;
 use crate::log::Log;
+use crate::spool::Spool;
 use crate::tokens::{Start, UsedTokens, boot_id};
 
 use super::{AppError, TOKENS_FOLDER, keys};
@@ -130,7 +134,7 @@ pub(super) fn make_accounts(
     tokens: Arc<UsedTokens>,
     following: Following,
     (feed, linker): (Arc<Feed>, Linker),
-) -> Result<Accounts, AppError> {
+) -> Result<(Arc<Accounts>, Arbiter), AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
     let vault = Vault::new(VaultParts {
@@ -171,7 +175,7 @@ pub(super) fn make_accounts(
         guessing: guessing_rules(&config.guessing),
         rates: rates(&config.limits),
     };
-    Ok(Accounts::new(AccountsParts {
+    let parts = AccountsParts {
         house: house.clone(),
         vault,
         pool,
@@ -183,7 +187,12 @@ pub(super) fn make_accounts(
         clock: Arc::clone(wall),
         entropy: Arc::new(OsEntropy),
         settings,
-    }))
+    };
+    let (sync, arbiter) = sync_parts(config, deployment)?;
+    let accounts = Arc::new(Accounts::new(parts, sync));
+    accounts.find_syncs();
+    actix::spawn(Arc::clone(&accounts).keep_syncs());
+    Ok((accounts, arbiter))
 }
 
 /// What carries erasures out on this node, and where it shows how they stand.
@@ -233,6 +242,32 @@ pub(super) fn used_tokens(
     let start = Start { now, boot: boot_id(), first_life, max };
     let opened = UsedTokens::open(Arc::new(Disk), deployment.folder().join(TOKENS_FOLDER), start);
     opened.map_err(AppError::system("open the folder of used tokens"))
+}
+
+/// Where the rows and verdicts of bulk syncs lie in a data folder.
+const SYNC_FOLDER: &str = "sync";
+
+/// What bulk syncs are made of, and the thread their jobs run on.
+fn sync_parts(config: &Config, deployment: &Deployment) -> Result<(SyncParts, Arbiter), AppError> {
+    let SyncConfig { company_mib, total_mib, lines_max, .. } = config.sync;
+    let day_ms = 24 * 60 * 60 * 1000;
+    let bounds = Bounds {
+        company_bytes: company_mib << 20,
+        total_bytes: total_mib << 20,
+        lines: lines_max,
+        at_once: config.sync.jobs_at_once,
+        company_at_once: config.sync.company_jobs_at_once,
+        company_jobs: config.sync.company_jobs,
+        in_flight: config.sync.rows_at_once,
+        keep_ms: u64::from(config.sync.keep_days) * day_ms,
+    };
+    let description = deployment.description();
+    let folder = deployment.folder().join(SYNC_FOLDER);
+    let spool = Spool::open(Arc::new(Disk), folder, description.deployment.id.0)
+        .map_err(AppError::system("open the folder of bulk syncs"))?;
+    let arbiter = Arbiter::new();
+    let home = JobHome::new(&arbiter);
+    Ok((SyncParts { spool: Arc::new(spool), home, node: description.node, bounds }, arbiter))
 }
 
 fn guessing_rules(config: &GuessingConfig) -> Rules {

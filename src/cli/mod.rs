@@ -98,6 +98,8 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     HashProfile(operator::HashProfileArgs),
     /// Send a company's call.
     Call(client::CallArgs),
+    /// Send a file of rows, follow its job and print what became of them.
+    Sync(client::sync::SyncArgs),
     /// The log: show, tail, find, verify, conflicts, export, import.
     Log(log::LogArgs),
     /// The state: verify it against the log, or rebuild it.
@@ -117,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig => return check_config::run(cli.config.as_deref()),
         Command::Openapi => out::line(crate::app::OPENAPI),
         Command::Call(args) => client::run(&args),
+        Command::Sync(args) => client::sync::run(&args),
         Command::Log(args) => log::run(cli.config.as_deref(), args),
         Command::Replay(args) => replay::run(&args),
         command => load(cli.config.as_deref()).and_then(|config| with_config(command, &config)),
@@ -151,6 +154,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::CheckConfig
         | Command::Openapi
         | Command::Call(_)
+        | Command::Sync(_)
         | Command::Log(_)
         | Command::Replay(_) => Ok(()),
     }

@@ -16,6 +16,9 @@ const EVENTS_LINE: u64 = 1_000_000;
 /// Bytes between two lines.
 const BYTES_LINE: u64 = 256 * 1024 * 1024;
 
+/// Rows between two lines.
+const ROWS_LINE: u64 = 100_000;
+
 /// How far something is.
 pub struct Meter {
     what: &'static str,
@@ -43,6 +46,12 @@ impl Meter {
     pub fn bytes(what: &'static str, total: u64) -> Self {
         let template = "{msg} {bar:40} {bytes} of {total_bytes}, {eta} left";
         Self::new(what, ("bytes", ProgressBar::new(total), template), 1, BYTES_LINE)
+    }
+
+    /// Counts rows of so many.
+    pub fn rows(what: &'static str, total: u64) -> Self {
+        let template = "{msg} {bar:40} {human_pos} of {human_len} rows, {eta} left";
+        Self::new(what, ("rows", ProgressBar::new(total), template), 1, ROWS_LINE)
     }
 
     fn new(

@@ -30,6 +30,7 @@ pub mod node;
 pub mod phone;
 pub mod replication;
 pub mod state;
+pub mod sync;
 
 mod layers;
 mod nearest;
@@ -57,6 +58,7 @@ use self::node::NodeConfig;
 use self::phone::PhoneConfig;
 use self::replication::ReplicationConfig;
 use self::state::StateConfig;
+use self::sync::SyncConfig;
 
 /// The text of `config/default.toml`: every setting, its meaning, its range and its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -93,6 +95,8 @@ pub struct Config {
     pub erasure: ErasureConfig,
     /// Phone numbers.
     pub phone: PhoneConfig,
+    /// Bulk syncs.
+    pub sync: SyncConfig,
     /// The way to other nodes.
     pub replication: ReplicationConfig,
     /// Figures for Prometheus.
@@ -158,6 +162,7 @@ impl Config {
             keys,
             erasure,
             phone,
+            sync,
             replication,
             metrics,
             demo,
@@ -174,6 +179,7 @@ impl Config {
         keys.validate(review);
         erasure.validate(review);
         phone.validate(review);
+        sync.validate(review);
         replication.validate(review);
         metrics.validate(review);
         demo.validate(review);

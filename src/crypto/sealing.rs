@@ -1,6 +1,6 @@
 //! Sealing: what is written down is encrypted and bound to the place it belongs to.
 //!
-//! One construction serves three forms, which differ in version byte, key id and domain, so that a
+//! One construction serves four forms, which differ in version byte, key id and domain, so that a
 //! value of one can never be taken for a value of another:
 //!
 //! | form | version | key id | holds |
@@ -8,6 +8,7 @@
 //! | user value | 1 | 8 bytes | a credential, an identity, a profile field, under a [`UserKey`] |
 //! | wrapped key | 2 | 16 bytes | a user key, under a [`BranchKey`] |
 //! | branch value | 3 | 16 bytes | a company's pepper or signing secret, under a [`BranchKey`] |
+//! | job value | 4 | 8 bytes | rows and verdicts of a bulk sync, under its [`JobKey`] |
 //!
 //! ```text
 //! version 1 | key id 8 or 16 | salt 16 | AES-256-CBC, PKCS#7, a multiple of 16 | tag 32
@@ -85,7 +86,7 @@ impl Context<'_> {
     }
 }
 
-/// What tells the three forms of sealed values apart.
+/// What tells the forms of sealed values apart.
 struct Form<const ID: usize> {
     version: u8,
     domain: &'static [u8],
@@ -94,6 +95,7 @@ struct Form<const ID: usize> {
 const USER_VALUE: Form<8> = Form { version: 1, domain: b"jcas sealed user value v1" };
 const WRAPPED_KEY: Form<16> = Form { version: 2, domain: b"jcas wrapped user key v1" };
 const BRANCH_VALUE: Form<16> = Form { version: 3, domain: b"jcas sealed branch value v1" };
+const JOB_VALUE: Form<8> = Form { version: 4, domain: b"jcas sealed job value v1" };
 
 /// Defines a key of 32 secret bytes that is named by a digest of itself. Two types, because a
 /// branch key where a user key is due must not compile.
@@ -151,6 +153,33 @@ sealing_key! {
 sealing_key! {
     /// One a node and month: wraps user keys and seals companies' secrets.
     BranchKey, 16, b"jcas branch key id"
+}
+
+sealing_key! {
+    /// Seals what a bulk sync keeps on disk until it is done: one a job, in the file beside it only
+    /// sealed under a branch key.
+    JobKey, 8, b"jcas job key id"
+}
+
+impl JobKey {
+    /// The secret bytes, to be sealed under a branch key and for nothing else.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.secret
+    }
+
+    /// Seals a part of what the job keeps, for `context` only.
+    pub fn seal(&self, context: &Context<'_>, clear: &[u8]) -> Result<Vec<u8>, SealError> {
+        JOB_VALUE.seal(&self.secret, self.id, context, clear)
+    }
+
+    /// Opens what [`JobKey::seal`] made under the same key and context.
+    pub fn open(
+        &self,
+        context: &Context<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        JOB_VALUE.open(&self.secret, self.id, context, sealed)
+    }
 }
 
 /// Seals `clear` under `key`, for `context` only.

@@ -6,6 +6,7 @@ use super::event::{Cause, FieldChange, IdentityClaimed, Sealed, UserKeyCreated};
 use super::ids::{BlindIndex, CompanyId, Country, HashProfileId, Slot, UserId};
 use super::policy::{Policies, Policy};
 use super::stamp::{EventRef, Revision};
+use super::sync::SyncRow;
 
 /// Everything that can be asked of one user. Secrets were hashed and values sealed before.
 #[derive(Debug, Clone)]
@@ -36,11 +37,14 @@ pub enum Command {
     Erase,
     /// Say that this node holds nothing any more of an erased user.
     ConfirmErasure,
+    /// Bring a user in line with a row of a bulk sync.
+    Sync(Box<SyncRow>),
 }
 
 impl Command {
     /// The policy that a company needs for it. A password may always be set with the current one,
-    /// and a new user is nobody's yet; what JCAS itself does is no company's.
+    /// and a new user is nobody's yet; what JCAS itself does is no company's. Of a bulk sync's row
+    /// each part is held to a policy of its own.
     pub const fn policy(&self) -> Option<Policy> {
         match self {
             Self::Register(_)
@@ -48,6 +52,7 @@ impl Command {
             | Self::Leave(_)
             | Self::UpgradePassword(_)
             | Self::ConfirmErasure
+            | Self::Sync(_)
             // Which users it reaches is not all there is to it: see `decide`.
             | Self::Erase => None,
             Self::UpdateProfile(_) => Some(Policy::Profile),

@@ -44,6 +44,9 @@ pub fn decide(
     if let Command::Register(register) = command {
         return deciding.register(register);
     }
+    if let Command::Sync(row) = command {
+        return deciding.sync(*row);
+    }
     match command {
         // What is erased stays so, and only then is there something to confirm.
         Command::Erase if state.erased.is_some() => return Ok(UNCHANGED),
@@ -56,7 +59,9 @@ pub fn decide(
     deciding.require_policy(&command)?;
     deciding.require_seen()?;
     match command {
-        Command::Register(_) | Command::ConfirmErasure => Err(Rejection::UserNotFound),
+        Command::Register(_) | Command::ConfirmErasure | Command::Sync(_) => {
+            Err(Rejection::UserNotFound)
+        }
         Command::Join(company) => Ok(deciding.join(company)),
         Command::UpdateProfile(changes) => deciding.update_profile(changes),
         Command::SetPassword(set) => deciding.set_password(set),
@@ -71,13 +76,13 @@ pub fn decide(
     }
 }
 
-struct Deciding<'a> {
-    state: &'a UserState,
-    user: UserId,
-    context: &'a Context,
+pub(super) struct Deciding<'a> {
+    pub(super) state: &'a UserState,
+    pub(super) user: UserId,
+    pub(super) context: &'a Context,
 }
 
-const UNCHANGED: Decision = Decision { drafts: Vec::new(), outcome: Outcome::Unchanged };
+pub(super) const UNCHANGED: Decision = Decision { drafts: Vec::new(), outcome: Outcome::Unchanged };
 
 impl Deciding<'_> {
     fn require_user(&self) -> Result<(), Rejection> {
@@ -105,14 +110,14 @@ impl Deciding<'_> {
     }
 
     /// Whether the caller's word that an identity is verified counts.
-    fn verifies(&self) -> bool {
+    pub(super) fn verifies(&self) -> bool {
         match &self.context.caller {
             Caller::Company(_, policies) => policies.verifies,
             Caller::Operator | Caller::System => true,
         }
     }
 
-    fn draft(&self, effective: EffectiveTime, event: Event) -> Draft {
+    pub(super) fn draft(&self, effective: EffectiveTime, event: Event) -> Draft {
         Draft {
             subject: Subject::User(self.user),
             revision: self.context.now,
@@ -123,7 +128,7 @@ impl Deciding<'_> {
     }
 
     /// What the caller does now counts from now.
-    fn now(&self, event: Event) -> Draft {
+    pub(super) fn now(&self, event: Event) -> Draft {
         self.draft(EffectiveTime::at(self.context.now), event)
     }
 
@@ -171,12 +176,12 @@ impl Deciding<'_> {
         }
     }
 
-    fn claimed(&self, claim: IdentityClaimed) -> Event {
+    pub(super) fn claimed(&self, claim: IdentityClaimed) -> Event {
         let verified = claim.verified && self.verifies();
         Event::IdentityClaimed(IdentityClaimed { verified, ..claim })
     }
 
-    fn join(&self, company: CompanyId) -> Decision {
+    pub(super) fn join(&self, company: CompanyId) -> Decision {
         if self.state.is_member(company) {
             return UNCHANGED;
         }
@@ -200,7 +205,7 @@ impl Deciding<'_> {
         Ok(Self::applied(vec![self.now(Event::ProfileUpdated(changes))]))
     }
 
-    fn differs(&self, change: &FieldChange) -> bool {
+    pub(super) fn differs(&self, change: &FieldChange) -> bool {
         let standing = self.state.profile.get(&change.field).and_then(|cell| cell.value.as_ref());
         match (standing, &change.value) {
             (None, None) => false,
@@ -244,7 +249,7 @@ impl Deciding<'_> {
         Self::applied(vec![self.draft(upgrade.verified.stamp.effective, Event::PasswordSet(set))])
     }
 
-    fn add_legacy_hash(&self, added: AddLegacyHash) -> Decision {
+    pub(super) fn add_legacy_hash(&self, added: AddLegacyHash) -> Decision {
         let (slot, fingerprint) = (added.slot, added.hash.fingerprint);
         let draft = self.legacy_draft(added);
         let standing = self.state.legacy.get(&slot);
@@ -272,7 +277,7 @@ impl Deciding<'_> {
         newest.is_some_and(|mark| !effective.is_change() || mark.stamp.effective > effective)
     }
 
-    fn legacy_draft(&self, added: AddLegacyHash) -> Draft {
+    pub(super) fn legacy_draft(&self, added: AddLegacyHash) -> Draft {
         let effective = match added.changed_at_unix_ms {
             Some(unix_ms) => EffectiveTime::claimed(unix_ms, self.context.now),
             None => EffectiveTime::LOWEST,
@@ -357,7 +362,7 @@ impl Deciding<'_> {
     }
 }
 
-const fn require_few(fields: usize) -> Result<(), Rejection> {
+pub(super) const fn require_few(fields: usize) -> Result<(), Rejection> {
     if fields > PROFILE_FIELDS_MAX {
         return Err(Rejection::TooManyFields { max: PROFILE_FIELDS_MAX });
     }

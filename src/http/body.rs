@@ -34,6 +34,12 @@ pub struct BodyLimits {
 }
 
 impl BodyLimits {
+    /// How long a stream may take until so many bytes of it, or its end, have come.
+    pub(super) fn patience_for(&self, bytes: u64) -> Duration {
+        let rate = u64::from(self.rate.max(1));
+        self.grace + Duration::from_secs(bytes / rate)
+    }
+
     /// How long it may take until so many bytes, or the end, have come.
     fn patience(&self, bytes: usize) -> Duration {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

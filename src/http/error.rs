@@ -17,6 +17,9 @@ use super::signed::fault::{Fault, TokenFault, Wanted};
 /// Seconds after which an overloaded or read-only node is worth asking again.
 const RETRY_AFTER_S: u64 = 1;
 
+/// Seconds after which bulk syncs may have made room.
+const SPOOL_RETRY_AFTER_S: u64 = 60;
+
 /// Why a call was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -41,6 +44,15 @@ pub enum ApiError {
     /// The body is compressed.
     #[error("the body must be sent as it is, without Content-Encoding")]
     UnsupportedEncoding,
+    /// A stream is not declared as rows.
+    #[error("rows must be sent as application/x-ndjson")]
+    NotNdjson,
+    /// A stream is compressed in a way that is not known.
+    #[error("rows must be sent as they are, or with Content-Encoding: gzip")]
+    StreamEncoding,
+    /// A stream has another digest than its token says.
+    #[error("the stream is not what was signed: its SHA-256 is another one than bdh says")]
+    BodyDigestMismatch,
     /// The API key is missing, unknown, withdrawn or expired.
     #[error("{0}")]
     ApiKeyInvalid(&'static str),
@@ -163,7 +175,11 @@ impl ApiError {
             Self::MalformedJson(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
+            Self::BodyDigestMismatch => (StatusCode::BAD_REQUEST, "body_digest_mismatch"),
+            Self::UnsupportedMediaType
+            | Self::UnsupportedEncoding
+            | Self::NotNdjson
+            | Self::StreamEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
             Self::ApiKeyInvalid(_) | Self::OperatorTokenInvalid => {
@@ -239,8 +255,15 @@ impl ApiError {
             Self::Account(AccountError::RateLimited(exceeded)) => {
                 Some(whole_seconds(exceeded.retry_after))
             }
-            Self::Account(AccountError::Unavailable(_) | AccountError::Keys(_))
+            Self::Account(
+                AccountError::Unavailable(_)
+                | AccountError::Keys(_)
+                | AccountError::JobNodeUnreachable(_),
+            )
             | Self::CatchingUp => Some(RETRY_AFTER_S),
+            Self::Account(AccountError::SyncQuota(_) | AccountError::SpoolFull) => {
+                Some(SPOOL_RETRY_AFTER_S)
+            }
             Self::TokensFull { retry_after_s } | Self::TokensUnknown { retry_after_s } => {
                 Some(*retry_after_s)
             }
@@ -281,7 +304,9 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         AccountError::TooManyAttempts { .. } => {
             (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
         }
-        AccountError::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        AccountError::RateLimited(_) | AccountError::SyncQuota(_) => {
+            (StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+        }
         AccountError::UserDisabled => (StatusCode::FORBIDDEN, "user_disabled"),
         AccountError::ScopeMissing(_) => (StatusCode::FORBIDDEN, "scope_missing"),
         AccountError::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
@@ -293,9 +318,16 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         AccountError::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
         AccountError::IdentityTaken { .. } => (StatusCode::CONFLICT, "identity_taken"),
         AccountError::Rejected(rejection) => rejection_kind(rejection),
-        AccountError::PoolFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        AccountError::PoolFull { .. } | AccountError::SpoolFull => {
+            (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
+        }
         AccountError::HashFailed => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         AccountError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        AccountError::JobNotFound => (StatusCode::NOT_FOUND, "job_not_found"),
+        AccountError::JobNodeUnreachable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "job_node_unreachable")
+        }
+        AccountError::SyncTooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         AccountError::Unavailable(unavailable) => unavailable_kind(*unavailable),
     }
 }

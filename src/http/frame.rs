@@ -187,6 +187,13 @@ fn problem_response(error: &ApiError, id: &RequestId, now: u64) -> HttpResponse 
         ApiError::UnsupportedMediaType => {
             response.insert_header((header::ACCEPT, "application/json"));
         }
+        ApiError::NotNdjson => {
+            response.insert_header((header::ACCEPT, "application/x-ndjson"));
+        }
+        ApiError::StreamEncoding => {
+            response.insert_header((header::ACCEPT, "application/x-ndjson"));
+            response.insert_header((header::ACCEPT_ENCODING, "gzip, identity"));
+        }
         ApiError::UnsupportedEncoding => {
             response.insert_header((header::ACCEPT, "application/json"));
             response.insert_header((header::ACCEPT_ENCODING, "identity"));

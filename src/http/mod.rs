@@ -17,6 +17,7 @@
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
+//! | `sync` | bulk sync: a stream of rows, jobs, verdicts |
 //! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `changes` | what changed since a company asked last |
@@ -59,6 +60,7 @@ pub mod replicate;
 pub mod resource;
 mod route;
 pub mod signed;
+pub mod sync;
 mod trace;
 pub mod users;
 pub mod whoami;
@@ -110,6 +112,9 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
                 .put(hash_profiles::put)
                 .get(hash_profiles::get),
         )
+        .service(resource("/v1/sync").post(sync::post).get(sync::list))
+        .service(resource("/v1/sync/{job}").get(sync::get).delete(sync::cancel))
+        .service(resource("/v1/sync/{job}/rows").get(sync::rows))
         .service(resource("/health/live").get(health::live))
         .service(resource("/health/ready").get(health::ready))
         .service(resource("/metrics").get(health::metrics))

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
+use crate::syncing::{over, post, post_to};
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 27] = [
+const ORDER: [(&str, &str); 32] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
@@ -36,6 +37,11 @@ const ORDER: [(&str, &str); 27] = [
     ("post", "/v1/users/{id}/link"),
     ("post", "/v1/users/{id}/unlink"),
     ("delete", "/v1/link-candidates/{id}/{with}"),
+    ("post", "/v1/sync"),
+    ("get", "/v1/sync"),
+    ("get", "/v1/sync/{job}"),
+    ("get", "/v1/sync/{job}/rows"),
+    ("delete", "/v1/sync/{job}"),
 ];
 
 /// The calls behind them, when the user has a history and may go.
@@ -65,6 +71,12 @@ pub fn filled(path: &str, id: &str) -> String {
         .replace("{value}", "ada.home@example.com")
         .replace("{name}", "default")
         .replace("{with}", "019a7b3c-5d6e-7f80-8a91-b2c3d4e5f608")
+        .replace("{job}", "node-1.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607")
+}
+
+/// The same for a job that there is.
+fn filled_of(path: &str, id: &str, job: &str) -> String {
+    filled(&path.replace("{job}", job), id)
 }
 
 #[test]
@@ -76,14 +88,23 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
     let documented: BTreeSet<_> = document.operations().collect();
     assert_eq!(calls, documented, "an operation is in the document or in this test only");
 
-    let (mut id, with) = (
-        String::new(),
-        shop.register(json!({ "country": "NG",
-        "email": "with@example.com" })),
-    );
+    let (mut id, mut job) = (String::new(), String::new());
+    let with = shop.register(json!({ "country": "NG", "email": "with@example.com" }));
     for (method, path) in ORDER.into_iter().chain(LAST) {
         let operation = document.root["paths"][path][method].clone();
-        let url = filled(&path.replace("{with}", &with), &id);
+        let url = filled_of(&path.replace("{with}", &with), &id, &job);
+        let rows = &operation["requestBody"]["content"]["application/x-ndjson"]["examples"];
+        if let Some(rows) = rows["rows"]["value"].as_str() {
+            for row in rows.lines() {
+                let row: Value = serde_json::from_str(row).unwrap();
+                document.check(&json!({ "$ref": "#/components/schemas/SyncRow" }), &row, path);
+            }
+            let answer = post_to(&shop, &format!("{url}?country=NG"), rows);
+            document.check_success(&operation, &answer, path);
+            answer.body["job_id"].as_str().unwrap().clone_into(&mut job);
+            over(&shop, &job);
+            continue;
+        }
         let examples = operation["requestBody"]["content"]["application/json"].clone();
         if examples.is_null() {
             let answer = shop.call(&method.to_uppercase(), &url, Value::Null);
@@ -219,11 +240,14 @@ fn head_answers_as_get_without_the_body() {
     let id = shop.register(json!({ "country": "NG", "email": "a@example.com" }));
     let profile = json!({ "scheme": "digest", "digest": "sha256", "salt_position": "prefix" });
     shop.call("PUT", "/v1/hash-profiles/NG/default", profile).done(200);
+    let job = post(&shop, "\n");
+    over(&shop, &job);
     let erased = shop.register(json!({ "country": "NG", "email": "b@example.com" }));
     shop.call("DELETE", &format!("/v1/users/{erased}"), Value::Null).done(202);
     let gets = document.operations().filter(|(method, _)| *method == "get");
     for (_, path) in gets {
-        let url = filled(path, if path.ends_with("/erasure") { &erased } else { &id });
+        let user = if path.ends_with("/erasure") { &erased } else { &id };
+        let url = filled_of(path, user, &job);
         let (got, head) =
             (shop.call("GET", &url, Value::Null), shop.call("HEAD", &url, Value::Null));
         assert_eq!((got.status, head.status), (200, 200), "{path}: {}", got.text);

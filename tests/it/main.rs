@@ -19,6 +19,7 @@ mod moto;
 mod node;
 mod problem;
 mod schema;
+mod syncing;
 
 mod attacks;
 mod backups;
@@ -65,6 +66,9 @@ mod replay_tools;
 mod rights;
 mod signed;
 mod slow;
+mod sync;
+mod sync_faults;
+mod sync_story;
 mod tidy;
 mod tls;
 mod values;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::commands::{marked, run};
 use crate::node::{Answer, Company, Node};
 use crate::problem::{Untouched, problem};
+use crate::syncing::{over, post, post_to};
 
 const POLICIES: [&str; 7] = ["read", "password", "profile", "identity", "status", "link", "erase"];
 const SCOPES: [&str; 6] = ["login", "read", "write", "sync", "link", "erase"];
@@ -58,6 +59,7 @@ struct Target {
     /// Another user of the same company.
     with: String,
     number: usize,
+    job: String,
 }
 
 fn target(company: &Company, number: usize) -> Target {
@@ -67,7 +69,8 @@ fn target(company: &Company, number: usize) -> Target {
     }));
     let with =
         company.register(json!({ "country": "NG", "email": format!("w{number}@example.com") }));
-    Target { id, with, number }
+    let job = "node-1.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607".to_owned();
+    Target { id, with, number, job }
 }
 
 /// A body with which the call does something, where it may.
@@ -111,7 +114,11 @@ impl Needs {
             .replace("{kind}", "email")
             .replace("{value}", &format!("ada{}@example.com", on.number))
             .replace("{name}", "default")
-            .replace("{with}", &on.with);
+            .replace("{with}", &on.with)
+            .replace("{job}", &on.job);
+        if (self.method.as_str(), self.path.as_str()) == ("POST", "/v1/sync") {
+            return post_to(company, "/v1/sync?country=NG", "\n");
+        }
         company.call(&self.method, &url, body(&self.method, &self.path, on))
     }
 }
@@ -160,13 +167,15 @@ fn a_call_is_made_with_its_scope_alone_and_with_all_others_it_is_not() {
         let key = issued.done(201).body["api_key"].as_str().unwrap().to_owned();
         Company { key, ..shop.clone() }
     };
+    let job = post(&shop, "\n");
+    over(&shop, &job);
     let (mut number, mut scoped) = (0, 0);
     for scope in SCOPES {
         let others: Vec<_> = SCOPES.into_iter().filter(|other| *other != scope).collect();
         let (without, alone) = (key(&others), key(&[scope]));
         for row in calls().iter().filter(|row| row.scope == scope) {
             number += 1;
-            let on = target(&shop, number);
+            let on = Target { job: job.clone(), ..target(&shop, number) };
             if row.path.ends_with("/erasure") {
                 shop.call("DELETE", &format!("/v1/users/{}", on.id), Value::Null).done(202);
             }

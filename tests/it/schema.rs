@@ -14,7 +14,15 @@ pub struct Document {
 }
 
 /// Keywords that say something to people only, or that are looked at beside another.
-const SILENT: [&str; 5] = ["description", "examples", "default", "format", "pattern"];
+const SILENT: [&str; 7] = [
+    "description",
+    "examples",
+    "default",
+    "format",
+    "pattern",
+    "contentMediaType",
+    "contentSchema",
+];
 
 /// Headers that HTTP itself needs, whatever is answered.
 const TRANSPORT: [&str; 5] =

@@ -24,10 +24,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deployment", &["events", "files", "kms"]),
     ("config", &["events"]),
     ("tokens", &["events", "files"]),
+    // Rows and verdicts on disk, which are sealed there and nowhere else.
+    ("spool", &["files", "crypto"]),
     ("tls", &["clock"]),
     ("replication", &["events", "clock"]),
     ("actors", &["events", "log", "state", "crypto", "kms", "replication", "files", "clock"]),
-    ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens"]),
+    ("accounts", &["events", "actors", "crypto", "kms", "clock", "tokens", "spool"]),
     ("http", &["events", "accounts"]),
     // A log folded in memory: what developers look at history with.
     ("replay", &["events", "files", "log"]),

@@ -1,7 +1,8 @@
-//! `jcas call`: signs a company's call, sends it and prints the answer.
+//! `jcas call`: signs a company's call, sends it and prints the answer. `jcas sync` is in `sync`.
 
 mod profile;
 mod sign;
+pub mod sync;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,13 @@ pub struct CallArgs {
     /// hours. 1 to 64 printable ASCII characters, new for each new request.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    way: WayArgs,
+}
+
+/// Where JCAS is, and who calls.
+#[derive(Debug, Args)]
+struct WayArgs {
     /// Where JCAS is. Else the profile's, or this machine's.
     #[arg(long, env = "JCAS_URL")]
     url: Option<String>,
@@ -66,6 +74,36 @@ pub struct CallArgs {
     ca_file: Option<PathBuf>,
 }
 
+/// The way to JCAS.
+struct Way {
+    agent: ureq::Agent,
+    base: String,
+    api_key: Zeroizing<String>,
+    /// None where no signing key is set.
+    signer: Option<Signer>,
+}
+
+impl Way {
+    fn open(args: &WayArgs) -> anyhow::Result<Self> {
+        let profile = Profile::read(args.profile.as_deref())?;
+        let given = args.url.as_deref().filter(|url| !url.is_empty()).or(profile.url.as_deref());
+        let base = given.unwrap_or(USUAL_URL).trim_end_matches('/').to_owned();
+        let known = profile.api_key.as_ref().map(|key| key.as_str());
+        let api_key = args.api_key.as_deref().or(known);
+        let api_key =
+            api_key.context("an API key is needed: JCAS_API_KEY, or api_key in a profile")?;
+        let agent = agent(args.ca_file.as_deref())?;
+        let signer = signer(&agent, &base, api_key, &profile)?;
+        Ok(Self { agent, base, api_key: Zeroizing::new(api_key.to_owned()), signer })
+    }
+}
+
+/// A path as it is signed: with its query, as it is sent.
+fn target_of(url: &str) -> anyhow::Result<String> {
+    let target: ureq::http::Uri = url.parse().context("the path is not valid")?;
+    Ok(target.path_and_query().map_or("/", |target| target.as_str()).to_owned())
+}
+
 /// Sends it. Statuses from 400 on are a failure; the answer is printed all the same.
 pub fn run(args: &CallArgs) -> anyhow::Result<()> {
     let body = match args.json.as_deref() {
@@ -76,24 +114,17 @@ pub fn run(args: &CallArgs) -> anyhow::Result<()> {
         }
         body => body.map(str::to_owned),
     };
-    let profile = Profile::read(args.profile.as_deref())?;
-    let given = args.url.as_deref().filter(|url| !url.is_empty()).or(profile.url.as_deref());
-    let base = given.unwrap_or(USUAL_URL).trim_end_matches('/').to_owned();
-    let known = profile.api_key.as_ref().map(|key| key.as_str());
-    let api_key = args.api_key.as_deref().or(known);
-    let api_key = api_key.context("an API key is needed: JCAS_API_KEY, or api_key in a profile")?;
-    let agent = agent(args.ca_file.as_deref())?;
-    let signer = signer(&agent, &base, api_key, &profile)?;
+    let Way { agent, base, api_key, signer } = Way::open(&args.way)?;
     let url = format!("{base}{}", args.path);
-    let (mut headers, mut body) = (vec![("X-Api-Key", api_key)], body.map(Zeroizing::new));
+    let mut headers = vec![("X-Api-Key", api_key.as_str())];
+    let mut body = body.map(Zeroizing::new);
     let bearer;
     let again = args.idempotency_key.as_deref();
     headers.extend(again.map(|key| ("Idempotency-Key", key)));
     if let Some(signer) = signer {
-        let target: ureq::http::Uri = url.parse().context("the path is not valid")?;
-        let target = target.path_and_query().map_or("/", |target| target.as_str());
+        let target = target_of(&url)?;
         let json = body.as_ref().map(|body| body.as_str());
-        let token = signer.token(&args.method, target, json, again)?;
+        let token = signer.token(&args.method, &target, json, again)?;
         if body.is_some() {
             body = Some(Zeroizing::new(format!("{{\"jwt\":\"{}\"}}", token.as_str())));
         } else {

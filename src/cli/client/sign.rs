@@ -32,6 +32,8 @@ struct Claims<'a> {
     idk: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     req: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bdh: Option<&'a str>,
 }
 
 /// The middle part of an API key.
@@ -50,6 +52,26 @@ impl Signer {
         idempotency_key: Option<&str>,
     ) -> anyhow::Result<Zeroizing<String>> {
         let req = body.map(serde_json::from_str).transpose().context("the body is no JSON")?;
+        self.sign((method, target), idempotency_key, req, None)
+    }
+
+    /// The token of a call that sends a stream with this digest.
+    pub(super) fn stream_token(
+        &self,
+        method: &str,
+        target: &str,
+        digest: &str,
+    ) -> anyhow::Result<Zeroizing<String>> {
+        self.sign((method, target), None, None, Some(digest))
+    }
+
+    fn sign(
+        &self,
+        (method, target): (&str, &str),
+        idempotency_key: Option<&str>,
+        req: Option<&RawValue>,
+        bdh: Option<&str>,
+    ) -> anyhow::Result<Zeroizing<String>> {
         let jti: [u8; 16] = clock::random(&OsEntropy)?;
         let iat = SystemClock::new().unix_ms() / 1000;
         let claims = Claims {
@@ -62,6 +84,7 @@ impl Signer {
             pth: target,
             idk: idempotency_key,
             req,
+            bdh,
         };
         self.key.sign(&self.key_id, &claims).context("the call cannot be signed")
     }

@@ -1,0 +1,122 @@
+//! Rows of one job that are about one person, put into one. Two values for one register are a
+//! conflict, whichever came first.
+
+use crate::accounts::legacy::GivenHash;
+use crate::events::ids::{BlindIndex, UserId};
+
+use super::row::{Fault, Member, Row};
+
+/// Which rows of a group are about one person: those that name one user or identity, or were found
+/// to mean one user. Comes back with the places of each person's rows, in order.
+pub(super) fn people(rows: &[(&Row, Option<UserId>)]) -> Vec<Vec<usize>> {
+    let mut people: Vec<Vec<usize>> = Vec::new();
+    for (place, one) in rows.iter().enumerate() {
+        let is_same = |other: &usize| rows.get(*other).is_some_and(|other| share(one, other));
+        let (with, without): (Vec<_>, Vec<_>) =
+            people.into_iter().partition(|them| them.iter().any(is_same));
+        people = without;
+        let mut them: Vec<usize> = with.concat();
+        them.push(place);
+        people.push(them);
+    }
+    for them in &mut people {
+        them.sort_unstable();
+    }
+    people.sort();
+    people
+}
+
+fn share(one: &(&Row, Option<UserId>), other: &(&Row, Option<UserId>)) -> bool {
+    let named = |row: &(&Row, Option<UserId>)| row.0.user.or(row.1);
+    let same = |one: Option<BlindIndex>, other| one.is_some() && one == other;
+    (named(one).is_some() && named(one) == named(other))
+        || same(index(&one.0.email), index(&other.0.email))
+        || same(index(&one.0.phone), index(&other.0.phone))
+}
+
+fn index(member: &Member<crate::accounts::identity::Identity>) -> Option<BlindIndex> {
+    member.given().map(|identity| identity.index)
+}
+
+/// One row that asks for what all of them ask for.
+pub(super) fn merge(rows: Vec<Row>) -> Result<Row, Fault> {
+    let mut merged = Row::default();
+    for row in rows {
+        merged.take(row)?;
+    }
+    Ok(merged)
+}
+
+impl Row {
+    fn take(&mut self, row: Self) -> Result<(), Fault> {
+        let conflict = |field: &str| Fault::new("two_values", field);
+        let same_user = |one: &UserId, other: &UserId| one == other;
+        one_of(&mut self.user, row.user, same_user).map_err(|()| conflict("user_id"))?;
+        one_identity(&mut self.email, row.email).map_err(|()| conflict("email"))?;
+        one_identity(&mut self.phone, row.phone).map_err(|()| conflict("phone"))?;
+        self.email_verified |= row.email_verified;
+        self.phone_verified |= row.phone_verified;
+        let both = self.hash.is_some() && row.hash.is_some();
+        if both && self.hash_changed_at != row.hash_changed_at {
+            return Err(conflict("legacy_hash"));
+        }
+        self.hash_changed_at = self.hash_changed_at.or(row.hash_changed_at);
+        one_of(&mut self.hash, row.hash, same_hash).map_err(|()| conflict("legacy_hash"))?;
+        let both = !self.profile.is_empty() && !row.profile.is_empty();
+        if both && self.profile_changed_at != row.profile_changed_at {
+            return Err(conflict("profile_changed_at"));
+        }
+        if !row.profile.is_empty() || self.profile.is_empty() {
+            self.profile_changed_at = self.profile_changed_at.or(row.profile_changed_at);
+        }
+        for (field, value) in row.profile {
+            match self.profile.iter().find(|(known, _)| *known == field) {
+                Some((_, known)) if *known == value => {}
+                Some(_) => return Err(conflict(&format!("profile.{}", field.as_str()))),
+                None => self.profile.push((field, value)),
+            }
+        }
+        if self.active.is_some() && row.active.is_some() && self.changed_at != row.changed_at {
+            return Err(conflict("changed_at"));
+        }
+        one_of(&mut self.active, row.active, |one, other| one == other)
+            .map_err(|()| conflict("status"))?;
+        self.changed_at = self.changed_at.max(row.changed_at);
+        Ok(())
+    }
+}
+
+fn one_of<T>(
+    standing: &mut Option<T>,
+    given: Option<T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> Result<(), ()> {
+    match (&*standing, given) {
+        (Some(one), Some(other)) if !same(one, &other) => Err(()),
+        (None, Some(other)) => {
+            *standing = Some(other);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn one_identity(
+    standing: &mut Member<crate::accounts::identity::Identity>,
+    given: Member<crate::accounts::identity::Identity>,
+) -> Result<(), ()> {
+    match (&*standing, &given) {
+        (_, Member::Absent) | (Member::Null, Member::Null) => Ok(()),
+        (Member::Absent, _) => {
+            *standing = given;
+            Ok(())
+        }
+        (Member::Given(one), Member::Given(other)) if one.index == other.index => Ok(()),
+        _ => Err(()),
+    }
+}
+
+fn same_hash(one: &GivenHash, other: &GivenHash) -> bool {
+    let of = |it: &GivenHash| (it.hash.clone(), it.salt.clone(), it.profile.clone());
+    of(one) == of(other)
+}

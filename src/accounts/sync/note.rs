@@ -1,0 +1,106 @@
+//! What is noted of a job beside its rows: nothing personal.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::events::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, KeyedDigest, NodeId};
+
+use super::verdict::Counts;
+
+/// A job's name: the node that has it, and its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobId {
+    /// The node, in its region.
+    pub node: NodeId,
+    /// The number.
+    pub number: Uuid,
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.node, self.number)
+    }
+}
+
+/// A text that is no job's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a job's id is NODE.NUMBER")]
+pub struct InvalidJobId;
+
+impl FromStr for JobId {
+    type Err = InvalidJobId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (node, number) = text.split_once('.').ok_or(InvalidJobId)?;
+        let node = node.parse().map_err(|_| InvalidJobId)?;
+        let id = Self { node, number: number.parse().map_err(|_| InvalidJobId)? };
+        if id.to_string() == text { Ok(id) } else { Err(InvalidJobId) }
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its rows are coming.
+    Receiving,
+    /// Its rows are here, and others are before it.
+    Queued,
+    /// Its rows are being applied.
+    Running,
+    /// All rows have a verdict.
+    Done,
+    /// It could not go on.
+    Failed,
+    /// It was told to end.
+    Cancelled,
+}
+
+impl State {
+    /// Whether nothing more happens to it.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What is noted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Note {
+    pub(super) version: u32,
+    pub(super) company: CompanyId,
+    pub(super) key: ApiKeyId,
+    pub(super) country: Country,
+    pub(super) dry_run: bool,
+    /// Digest of the id of the request that brought the rows.
+    pub(super) request: Option<KeyedDigest>,
+    pub(super) state: State,
+    pub(super) lines: u32,
+    pub(super) rows: u32,
+    /// What seals the job's files, itself sealed under a branch key: hexadecimal.
+    pub(super) sealed_key: String,
+    pub(super) branch: BranchKeyId,
+    pub(super) created_ms: u64,
+    pub(super) started_ms: Option<u64>,
+    pub(super) finished_ms: Option<u64>,
+    pub(super) counts: Counts,
+}
+
+/// The version of notes that is written.
+pub(super) const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_id_has_one_spelling() {
+        let id = JobId { node: "node-1".parse().unwrap(), number: Uuid::from_u128(7) };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "node-1", "node-1.", ".7", "node-1.7", &id.to_string().to_uppercase()] {
+            assert_eq!(text.parse::<JobId>(), Err(InvalidJobId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! A job from its rows to its verdicts.
+//!
+//! Rows are applied a batch at a time, many of them at once, and their verdicts are made durable
+//! before the next batch. So an interruption costs one batch: its rows are applied again, change
+//! nothing, and are told what they came to the first time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::accounts::Accounts;
+use crate::accounts::caller::Caller;
+use crate::accounts::error::AccountError;
+use crate::actors::Unavailable;
+use crate::crypto::sealing::JobKey;
+use crate::events::event::Cause;
+use crate::events::stamp::Revision;
+use crate::spool::Part;
+
+use super::apply::Asker;
+use super::course::Course;
+use super::groups::Groups;
+use super::jobs::Job;
+use super::lines::LineReader;
+use super::merge::{merge, people};
+use super::note::{Note, State};
+use super::row::{Fault, Row, reference_of};
+use super::unit::{Unit, read_group};
+use super::unreadable;
+use super::verdict::{Came, Judged, Verdict};
+
+/// Groups of lines that are applied before their verdicts are made durable.
+const BATCH: usize = 2048;
+
+/// How long it waits for what the node cannot do now.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The same for what is full at this moment only.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often what cannot be opened is tried before a row is given up.
+const KEY_TRIES: u32 = 40;
+
+/// Why a job did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    /// It was told to.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The company is not there any more.
+    #[error("the company of the job is gone")]
+    NoCompany,
+    /// Its files cannot be read or written.
+    #[error("the spool fails")]
+    Spool(#[from] io::Error),
+}
+
+/// What became of a group.
+enum Passed {
+    Judged(Vec<Judged>),
+    /// It names a time that has not come yet.
+    Waits(Unit, u64),
+    Cancelled,
+}
+
+impl Accounts {
+    /// Carries a job out.
+    pub(super) async fn run_job(self: Arc<Self>, job: Arc<Job>) {
+        let ended = match self.carry_out(&job).await {
+            Ok(()) => State::Done,
+            Err(Ended::Cancelled) => State::Cancelled,
+            Err(error) => {
+                tracing::error!(job = %job.number, error = %error, "a bulk sync failed");
+                State::Failed
+            }
+        };
+        self.end_job(&job, ended);
+        tracing::info!(job = %job.number, state = ?ended, "a bulk sync ended");
+        self.syncs.jobs().ended(job.number);
+        self.start_jobs();
+    }
+
+    async fn carry_out(&self, job: &Job) -> Result<(), Ended> {
+        let now = self.parts.clock.unix_ms();
+        let again = job.note().started_ms.is_some();
+        let begin = |note: &mut Note| {
+            note.state = State::Running;
+            note.started_ms = note.started_ms.or(Some(now));
+        };
+        self.patiently(job, || async {
+            Ok(self.note(job, begin).map_err(|error| unreadable(&error))?)
+        })
+        .await?;
+        let note = job.note();
+        let key = self.patiently(job, || self.job_key(job)).await?;
+        let spool = &self.syncs.parts.spool;
+        let rows = spool.read(job.number, Part::Rows, Arc::clone(&key))?;
+        let mut reader =
+            LineReader::new(rows.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?);
+        let mut course = Course::resume(spool, job.number, &key, note.lines)?;
+        job.change(|note| note.counts = course.counts);
+        let groups = self.group(note.country, &reader, note.lines).await?;
+        let started = Revision::from_unix_ms(note.started_ms.unwrap_or(now));
+        let mut running = Running {
+            accounts: self,
+            job,
+            key,
+            again_since: again.then_some(started),
+            waiting: Vec::new(),
+            batch: Vec::new(),
+        };
+        running.pass(&mut reader, &mut course, &groups).await?;
+        running.wait_and_pass(&mut course).await
+    }
+
+    /// Tries what the node may not be able to do now, until it can or the job is to end.
+    async fn patiently<T, F>(&self, job: &Job, mut ask: impl FnMut() -> F) -> Result<T, Ended>
+    where
+        F: Future<Output = Result<T, AccountError>>,
+    {
+        loop {
+            match ask().await {
+                Ok(done) => return Ok(done),
+                Err(_) if job.is_cancelled() => return Err(Ended::Cancelled),
+                Err(error) => {
+                    tracing::debug!(%error, "a bulk sync waits");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The company as it is now: who its job asks for.
+    fn company_of(&self, job: &Job) -> Option<Caller> {
+        let note = job.note();
+        let registry = self.parts.house.registry();
+        let company = registry.state.companies.get(&note.company)?;
+        let (key, request) = (Some(note.key), note.request);
+        let cause = Cause { company: Some(note.company), key, request, ..Cause::default() };
+        Some(Caller {
+            company: note.company,
+            key: note.key,
+            countries: company.countries().to_vec(),
+            scopes: crate::events::policy::Scopes::new([]),
+            policies: company.policies(),
+            cause,
+            idempotency: None,
+        })
+    }
+}
+
+/// A job under way.
+struct Running<'a> {
+    accounts: &'a Accounts,
+    job: &'a Job,
+    key: Arc<JobKey>,
+    again_since: Option<Revision>,
+    waiting: Vec<(Unit, u64)>,
+    batch: Vec<Unit>,
+}
+
+impl Running<'_> {
+    /// Applies all lines that have no verdict.
+    async fn pass(
+        &mut self,
+        reader: &mut LineReader,
+        course: &mut Course,
+        groups: &Groups,
+    ) -> Result<(), Ended> {
+        let mut taken = course.done.clone();
+        for block in 0..reader.blocks() {
+            for (line, bytes) in reader.block(block)? {
+                if bytes.trim_ascii().is_empty() || taken.has(line) {
+                    continue;
+                }
+                let unit = if groups.is_together(line) {
+                    read_group(reader, groups, line)?
+                } else {
+                    Unit { lines: vec![(line, bytes)], too_many: None }
+                };
+                let listed = unit.too_many.iter().flatten();
+                for line in unit.lines.iter().map(|(line, _)| line).chain(listed) {
+                    taken.set(*line);
+                }
+                self.batch.push(unit);
+                if self.batch.len() >= BATCH {
+                    self.flush(course, true).await?;
+                }
+            }
+        }
+        self.flush(course, true).await
+    }
+
+    /// Applies the lines whose time had not come.
+    async fn wait_and_pass(&mut self, course: &mut Course) -> Result<(), Ended> {
+        while let Some((_, until)) = self.waiting.iter().max_by_key(|(_, until)| *until) {
+            let left = until.saturating_sub(self.accounts.parts.clock.unix_ms());
+            if self.job.is_cancelled() {
+                return Err(Ended::Cancelled);
+            }
+            if left > 0 {
+                tokio::time::sleep(Duration::from_millis(left).min(PAUSE)).await;
+                continue;
+            }
+            self.batch.extend(self.waiting.drain(..).map(|(unit, _)| unit));
+            self.flush(course, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, course: &mut Course, may_wait: bool) -> Result<(), Ended> {
+        if self.job.is_cancelled() {
+            return Err(Ended::Cancelled);
+        }
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let note = self.job.note();
+        let caller = self.accounts.company_of(self.job).ok_or(Ended::NoCompany)?;
+        let asker = Asker {
+            caller,
+            country: note.country,
+            dry_run: note.dry_run,
+            again_since: self.again_since.take(),
+        };
+        let in_flight = self.accounts.syncs.parts.bounds.in_flight.max(1);
+        let units = std::mem::take(&mut self.batch);
+        let passing = units.into_iter().map(|unit| self.judge(&asker, unit, may_wait));
+        let mut passed = stream::iter(passing).buffer_unordered(in_flight);
+        let (mut judged, mut waiting, mut cancelled) = (Vec::new(), Vec::new(), false);
+        while let Some(one) = passed.next().await {
+            match one {
+                Passed::Judged(verdicts) => judged.extend(verdicts),
+                Passed::Waits(unit, until) => waiting.push((unit, until)),
+                Passed::Cancelled => cancelled = true,
+            }
+        }
+        drop(passed);
+        self.waiting.extend(waiting);
+        // Of a group that was interrupted, some lines may have their verdicts.
+        judged.retain(|one| !course.done.has(one.line.saturating_sub(1)));
+        judged.sort_by_key(|one| one.line);
+        let mut counts = super::verdict::Counts::default();
+        for one in &judged {
+            counts.add(one.verdict);
+        }
+        self.keep(course, judged).await?;
+        self.accounts.syncs.jobs().count_verdicts(&counts);
+        self.job.change(|note| note.counts = course.counts);
+        let rows = self.accounts.syncs.parts.spool.bytes(self.job.number);
+        self.job.bytes.store(rows.max(course.bytes()), Ordering::Relaxed);
+        if cancelled { Err(Ended::Cancelled) } else { Ok(()) }
+    }
+
+    /// Makes verdicts durable. A disk that is full is waited for: what was applied is applied.
+    async fn keep(&self, course: &mut Course, mut judged: Vec<Judged>) -> Result<(), Ended> {
+        loop {
+            match course.keep(&judged) {
+                Ok(()) => return Ok(()),
+                Err(error) if self.job.is_cancelled() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "verdicts of a bulk sync cannot be kept");
+                    tokio::time::sleep(PAUSE).await;
+                    let (spool, job) = (&self.accounts.syncs.parts.spool, self.job);
+                    let lines = job.note().lines;
+                    *course = Course::resume(spool, job.number, &self.key, lines)?;
+                    judged.retain(|one| !course.done.has(one.line.saturating_sub(1)));
+                }
+            }
+        }
+    }
+
+    /// What a group of lines comes to.
+    async fn judge(&self, asker: &Asker, unit: Unit, may_wait: bool) -> Passed {
+        let mut judged = Vec::new();
+        if let Some(lines) = unit.too_many {
+            let came = Came::refused(Verdict::Conflict, Fault::whole("too_many_rows"));
+            judged.extend(lines.into_iter().map(|line| came.on(line + 1, None)));
+            return Passed::Judged(judged);
+        }
+        let mut rows = Vec::with_capacity(unit.lines.len());
+        for (line, bytes) in &unit.lines {
+            match self.accounts.read_row(asker.country, bytes) {
+                Ok(row) => rows.push((*line, row)),
+                Err(fault) => {
+                    let came = Came::refused(Verdict::Invalid, fault);
+                    judged.push(came.on(line + 1, reference_of(bytes)));
+                }
+            }
+        }
+        let latest = rows.iter().filter_map(|(_, row)| row.latest()).max().unwrap_or_default();
+        if may_wait && latest > self.accounts.parts.clock.unix_ms() {
+            return Passed::Waits(unit, latest);
+        }
+        for person in self.people(asker, rows).await {
+            let named: Vec<_> =
+                person.iter().map(|(line, row)| (line + 1, row.reference.clone())).collect();
+            let Some(came) = self.came(asker, person).await else { return Passed::Cancelled };
+            let first = named.first().map(|(line, _)| *line);
+            for (line, reference) in named {
+                let mut came = came.clone();
+                // The first row of a new person makes the user, the others add to it.
+                if came.verdict == Verdict::Created && Some(line) != first {
+                    came.verdict = Verdict::Applied;
+                }
+                judged.push(came.on(line, reference));
+            }
+        }
+        Passed::Judged(judged)
+    }
+
+    /// The rows of each person.
+    async fn people(&self, asker: &Asker, rows: Vec<(u32, Row)>) -> Vec<Vec<(u32, Row)>> {
+        if rows.len() < 2 {
+            return rows.into_iter().map(|row| vec![row]).collect();
+        }
+        let mut meant = Vec::with_capacity(rows.len());
+        for (_, row) in &rows {
+            let target = self.accounts.target(&asker.caller, row).await;
+            meant.push(target.ok().and_then(|target| target.user()));
+        }
+        let places: Vec<_> = rows.iter().zip(&meant).map(|((_, row), user)| (row, *user)).collect();
+        let people = people(&places);
+        let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
+        let mut take = |place: usize| rows.get_mut(place).and_then(Option::take);
+        people.into_iter().map(|them| them.into_iter().filter_map(&mut take).collect()).collect()
+    }
+
+    /// What the rows of one person come to; none where the job is to end first.
+    async fn came(&self, asker: &Asker, person: Vec<(u32, Row)>) -> Option<Came> {
+        let row = match merge(person.into_iter().map(|(_, row)| row).collect()) {
+            Ok(row) => row,
+            Err(fault) => return Some(Came::refused(Verdict::Conflict, fault)),
+        };
+        let mut keys_failed = 0;
+        loop {
+            let error = match self.accounts.apply(asker, &row).await {
+                Ok(came) => return Some(came),
+                Err(error) => error,
+            };
+            if self.job.is_cancelled() {
+                return None;
+            }
+            let pause = match &error {
+                AccountError::Unavailable(Unavailable::Overloaded) => SHORT_PAUSE,
+                AccountError::Unavailable(_) => PAUSE,
+                AccountError::Keys(_) if keys_failed < KEY_TRIES => {
+                    keys_failed += 1;
+                    PAUSE
+                }
+                _ => {
+                    tracing::warn!(%error, "a row of a bulk sync cannot be applied");
+                    let fault = Fault::whole("not_ready");
+                    return Some(Came::refused(Verdict::Invalid, fault));
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

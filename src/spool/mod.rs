@@ -1,0 +1,154 @@
+//! What bulk syncs keep on disk: for each job a note, the rows that came and the verdicts on them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `<job>.note` | what the job is and how far; nothing personal; replaced in one step |
+//! | `<job>.rows` | the rows, in sealed blocks; gone once the job is done |
+//! | `<job>.verdicts` | what became of them, in sealed blocks |
+//!
+//! Rows hold password hashes and addresses, so both are sealed under the job's own key before they
+//! reach a file. This room must never know what a row says, or who may read it.
+
+mod blocks;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::crypto::sealing::JobKey;
+use crate::files::{Files, Space};
+
+pub use self::blocks::Blocks;
+
+/// How the names of files end.
+const NOTE: &str = "note";
+
+/// Longest note, in bytes.
+const NOTE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Which file of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The rows that came.
+    Rows,
+    /// What became of them.
+    Verdicts,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Verdicts => "verdicts",
+        }
+    }
+}
+
+/// The folder of all jobs.
+pub struct Spool {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    deployment: [u8; 16],
+}
+
+impl Spool {
+    /// The folder at a path; it is made where it is missing.
+    pub fn open(files: Arc<dyn Files>, folder: PathBuf, deployment: [u8; 16]) -> io::Result<Self> {
+        files.create_folder(&folder)?;
+        Ok(Self { files, folder, deployment })
+    }
+
+    /// How much room there is on its disk.
+    pub fn space(&self) -> io::Result<Space> {
+        self.files.space(&self.folder)
+    }
+
+    /// The jobs that have a file here, whether or not they have a note.
+    pub fn jobs(&self) -> io::Result<Vec<Uuid>> {
+        let job = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<Uuid>().ok();
+        let mut jobs: Vec<_> = self.files.list(&self.folder)?.iter().filter_map(job).collect();
+        jobs.dedup();
+        Ok(jobs)
+    }
+
+    /// A job's note; none where there is none that can be read.
+    pub fn note(&self, job: Uuid) -> Option<Vec<u8>> {
+        let handle = self.files.open_read(&self.path(job, NOTE)).ok()?;
+        let len = handle.len().ok().filter(|len| *len <= NOTE_BYTES_MAX)?;
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        handle.read_exact_at(&mut bytes, 0).ok()?;
+        Some(bytes)
+    }
+
+    /// Replaces a job's note. It is on the disk then.
+    pub fn write_note(&self, job: Uuid, note: &[u8]) -> io::Result<()> {
+        let beside = self.path(job, "new");
+        self.remove_if_there(job, "new")?;
+        let handle = self.files.open(&beside, true)?;
+        handle.write_all_at(note, 0)?;
+        handle.sync_data()?;
+        self.files.rename(&beside, &self.path(job, NOTE))?;
+        self.files.sync_folder(&self.folder)
+    }
+
+    /// Begins a part of a job.
+    pub fn create(&self, job: Uuid, part: Part, key: Arc<JobKey>) -> io::Result<Blocks> {
+        let handle = self.files.open(&self.path(job, part.name()), true)?;
+        Ok(Blocks::new(handle, self.place(job, part), key))
+    }
+
+    /// Opens a part of a job to go on with it: what was not written whole at its end is cut off. It
+    /// is begun where it is missing.
+    pub fn resume(&self, job: Uuid, part: Part, key: Arc<JobKey>) -> io::Result<Blocks> {
+        match self.files.open(&self.path(job, part.name()), false) {
+            Ok(handle) => Blocks::resume(handle, self.place(job, part), key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(job, part, key),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a part of a job to read what is there now; none where there is no such part.
+    pub fn read(&self, job: Uuid, part: Part, key: Arc<JobKey>) -> io::Result<Option<Blocks>> {
+        match self.files.open_read(&self.path(job, part.name())) {
+            Ok(handle) => Blocks::read_only(handle, self.place(job, part), key).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many bytes a job takes.
+    pub fn bytes(&self, job: Uuid) -> u64 {
+        let len = |name: &str| self.files.open_read(&self.path(job, name)).ok()?.len().ok();
+        ["rows", "verdicts"].iter().filter_map(|name| len(name)).sum()
+    }
+
+    /// Removes a part of a job.
+    pub fn remove_part(&self, job: Uuid, part: Part) -> io::Result<()> {
+        self.remove_if_there(job, part.name())
+    }
+
+    /// Removes a job, its note first: without it the rest is nobody's.
+    pub fn remove(&self, job: Uuid) -> io::Result<()> {
+        for name in [NOTE, "new", "rows", "verdicts"] {
+            self.remove_if_there(job, name)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, job: Uuid, part: Part) -> blocks::Place {
+        blocks::Place { deployment: self.deployment, job: *job.as_bytes(), part: part.name() }
+    }
+
+    fn path(&self, job: Uuid, name: &str) -> PathBuf {
+        self.folder.join(format!("{job}.{name}"))
+    }
+
+    fn remove_if_there(&self, job: Uuid, name: &str) -> io::Result<()> {
+        match self.files.remove(&self.path(job, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
