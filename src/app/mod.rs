@@ -263,7 +263,6 @@ impl Node {
         // A clock that starts too low must not let older tokens in.
         let now = wall.unix_ms().max(recovered.greatest.unix_ms());
         let tokens = used_tokens(config, &deployment, opening.previous.is_none(), now)?;
-        let tokens = Arc::new(tokens);
         let stopping = Arc::clone(&on_fatal);
         let writer =
             recovered.log.start_writer(origin, Box::new(move |error| stopping(&chain(error))))?;
@@ -287,13 +286,11 @@ impl Node {
         };
         let (replica, arbiter) = replication::start(ground, wires).await?.unzip();
         let catching_up = CatchingUp::begin(deployment.folder().to_owned(), replica.clone());
-        arbiters.extend(arbiter);
         let following = following(config, replica.clone(), origin, &recovered.log);
         let told = feed_and_links(&recovered.log, origin, &house, &journal);
-        let (accounts, arbiter) =
+        let (accounts, jobs) =
             make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
-        arbiters.push(arbiter);
-        actix::spawn(Arc::clone(&accounts).follow_changes());
+        arbiters.extend(arbiter.into_iter().chain([jobs]));
         let (eraser, erasures) = eraser(config, origin, &accounts);
         let checkpoints = Checkpoints {
             store: Arc::clone(&recovered.store),

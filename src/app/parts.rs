@@ -192,6 +192,7 @@ pub(super) fn make_accounts(
     let accounts = Arc::new(Accounts::new(parts, sync));
     accounts.find_syncs();
     actix::spawn(Arc::clone(&accounts).keep_syncs());
+    actix::spawn(Arc::clone(&accounts).follow_changes());
     Ok((accounts, arbiter))
 }
 
@@ -237,11 +238,11 @@ pub(super) fn used_tokens(
     deployment: &Deployment,
     first_life: bool,
     now: u64,
-) -> Result<UsedTokens, AppError> {
+) -> Result<Arc<UsedTokens>, AppError> {
     let max = config.http.signed_calls_remembered;
     let start = Start { now, boot: boot_id(), first_life, max };
     let opened = UsedTokens::open(Arc::new(Disk), deployment.folder().join(TOKENS_FOLDER), start);
-    opened.map_err(AppError::system("open the folder of used tokens"))
+    opened.map(Arc::new).map_err(AppError::system("open the folder of used tokens"))
 }
 
 /// Where the rows and verdicts of bulk syncs lie in a data folder.
