@@ -146,8 +146,18 @@ impl Gauges {
         gauge!("jcas_registry_keys").set(float(registry.keys));
         gauge!("jcas_registry_branch_keys").set(float(registry.branch_keys));
         gauge!("jcas_registry_lives").set(float(registry.lives));
-        gauge!("jcas_branch_key_holes").set(float(self.accounts.vault().holes()));
+        self.look_at_keys();
         Ok(())
+    }
+
+    fn look_at_keys(&self) {
+        let vault = self.accounts.vault();
+        gauge!("jcas_branch_key_holes").set(float(vault.holes()));
+        gauge!("jcas_branch_key_renewals").set(float(vault.to_renew()));
+        for (region, kms) in vault.kms_standing() {
+            let silent = if kms.silent_for_ms.is_some() { 1.0 } else { 0.0 };
+            gauge!("jcas_kms_silent", "region" => region.as_str().to_owned()).set(silent);
+        }
     }
 }
 

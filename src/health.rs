@@ -185,6 +185,10 @@ impl Operations for NodeHealth {
         })
     }
 
+    fn wrapping_key(&self) -> String {
+        self.deployment.wrapping_key().to_string()
+    }
+
     fn retry_parked(&self) -> BoxFuture<'_, Option<usize>> {
         Box::pin(async move { self.replica.as_ref()?.retry_parked().await })
     }

@@ -58,7 +58,7 @@ use crate::tls::{Tls, TlsError};
 use self::catching_up::CatchingUp;
 use self::compare::StateHashes;
 use self::ending::{Ending, ending};
-use self::keys::fill_holes;
+use self::keys::keep_keys;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{
     eraser, feed_and_links, make_accounts, make_api, new_life, start_actors, start_checkpointer,
@@ -122,6 +122,14 @@ pub enum AppError {
     /// The way to other nodes cannot be opened as it is set.
     #[error(transparent)]
     Link(#[from] AmqpError),
+    /// The KMS cannot be used as it is set.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Aws(#[from] crate::kms::aws::AwsSetUpError),
+    /// The settings name a KMS that the program was built without.
+    #[cfg(not(feature = "aws"))]
+    #[error("keys.kms is \"aws\", and this program was built without the cargo feature aws")]
+    NoAws,
     /// The operating system refused something.
     #[error("cannot {doing}")]
     System {
@@ -322,7 +330,7 @@ impl Node {
         if config.metrics.enabled {
             actix::spawn(gauges.run(Duration::from_secs(config.metrics.sample_s)));
         }
-        actix::spawn(fill_holes(Arc::clone(&accounts)));
+        actix::spawn(keep_keys(Arc::clone(&accounts), config.keys.clone()));
         let api = make_api(config, &deployment, &accounts, health, metrics)?;
         let (company_address, operator_address) = addresses(&listeners)?;
         let is_tls = listeners.tls.is_some();

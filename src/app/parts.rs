@@ -42,7 +42,7 @@ use crate::http::api::Api;
 use crate::log::Log;
 use crate::tokens::{Start, UsedTokens, boot_id};
 
-use super::{AppError, TOKENS_FOLDER};
+use super::{AppError, TOKENS_FOLDER, keys};
 use crate::actors::recovery::Recovered;
 
 /// A new life of this node, and the event that opens it.
@@ -136,12 +136,13 @@ pub(super) fn make_accounts(
     let vault = Vault::new(VaultParts {
         deployment: description.deployment.id,
         origin: feed.own(),
-        kms: Arc::new(deployment.local_kms()),
+        kms: keys::kms(config, deployment, wall)?,
         regions: description.deployment.active_regions().map(|keys| keys.region).collect(),
         house: house.clone(),
         clock: Arc::clone(wall),
         cached_users: config.keys.user_key_cache_entries,
         branch_lifetime_ms: u64::from(config.keys.branch_key_days) * day_ms,
+        branch_kept: Duration::from_mins(config.keys.branch_key_minutes),
     });
     let at_least_one =
         |count| std::num::NonZeroUsize::new(count).unwrap_or(std::num::NonZeroUsize::MIN);

@@ -12,6 +12,7 @@ pub mod health;
 pub mod init;
 pub mod join;
 mod key;
+mod keys;
 pub mod log;
 pub mod logging;
 mod moment;
@@ -91,6 +92,8 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     Company(operator::CompanyArgs),
     /// API keys: issue, revoke, list.
     Key(operator::KeyArgs),
+    /// Branch keys and master keys: status, rotate.
+    Keys(keys::KeysArgs),
     /// Hash profiles: how a company computed its hashes.
     HashProfile(operator::HashProfileArgs),
     /// Send a company's call.
@@ -140,6 +143,7 @@ fn with_config(command: Command, config: &Config) -> anyhow::Result<()> {
         Command::Parked(args) => replication::parked(config, &args),
         Command::Company(args) => operator::company(config, args),
         Command::Key(args) => operator::keys(config, args),
+        Command::Keys(args) => keys::run(config, args),
         Command::HashProfile(args) => operator::hash_profile(config, args),
         Command::State(args) => state::run(config, &args),
         Command::Backup(args) => backup::backup(config, &args),

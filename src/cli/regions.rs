@@ -103,7 +103,7 @@ struct RetireArgs {
 }
 
 #[derive(Debug, Args)]
-struct SigningArgs {
+pub(super) struct SigningArgs {
     /// The operator key's file. Left out: the one in the data folder, if it was left there.
     #[arg(long, value_name = "FILE")]
     operator_key: Option<PathBuf>,
@@ -113,13 +113,13 @@ struct SigningArgs {
 }
 
 impl SigningArgs {
-    fn key(&self, deployment: &Deployment) -> anyhow::Result<SecretKey> {
+    pub(super) fn key(&self, deployment: &Deployment) -> anyhow::Result<SecretKey> {
         let path = self.operator_key.clone().or_else(|| deployment.operator_key_left_here());
         let path = path.context("the operator key is not on this node; name it: --operator-key")?;
         Ok(deployment.read_operator_key(&path)?)
     }
 
-    fn folder(self, deployment: &Deployment) -> PathBuf {
+    pub(super) fn folder(self, deployment: &Deployment) -> PathBuf {
         self.out.unwrap_or_else(|| deployment.folder().join(BUNDLES_FOLDER))
     }
 }

@@ -5,6 +5,9 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use crate::app::Node;
 use crate::app::ending::Ending;
 use crate::app::listeners::Listeners;
@@ -18,6 +21,7 @@ use super::{logging, out};
 /// Runs a node. The first signal stops it softly; the second ends it at once.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     logging::start(&config.logging);
+    no_core_dumps()?;
     let listeners = Listeners::bind(config)?;
     let metrics = metrics(&config.metrics)?;
     let system = actix::System::new();
@@ -34,6 +38,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             Err(start_again())
         }
     }
+}
+
+/// A core dump would hold every key that is in memory. Neither this process nor what takes its place
+/// can allow them again.
+fn no_core_dumps() -> anyhow::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).context("core dumps cannot be turned off")
 }
 
 /// How a node ended that did not fail.

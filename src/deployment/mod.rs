@@ -5,7 +5,8 @@
 //!   deployment.json          open: the deployment, this node's place in it, every public key
 //!   keys/                    0700, each file 0600
 //!     index.key              finds identities; equal on every node
-//!     region-wrapping.key    opens branch keys; equal on the region's nodes
+//!     region-wrapping.key    opens branch keys; equal on the region's nodes; a newer version of it
+//!                            is beside it in region-wrapping-N.key
 //!     region-signing.key     signs for the region; equal on its nodes
 //!     operator.key           speaks for the operator: to be moved off the node and kept offline
 //!   bundles/                 0700, each file 0600: for nodes that are to join, to be taken there
@@ -23,6 +24,7 @@
 //! | `create` | the folder, whole or not at all |
 //! | `bundle` | what a further node joins with |
 //! | `regions` | regions that are added and retired later |
+//! | `rotation` | a region's wrapping key and those it had before |
 //! | `lock`, `token` | one process a folder; the operator token |
 //! | `catching_up` | whether others have what this node has not |
 //! | `file`, `error` | shared by the files above |
@@ -40,6 +42,7 @@ pub mod key_file;
 pub mod lock;
 pub mod names;
 pub mod regions;
+pub mod rotation;
 pub mod token;
 
 mod create;
@@ -60,6 +63,7 @@ use error::DeploymentError;
 use file::io_error;
 use key_file::{FIRST_VERSION, KeyPurpose, SecretKey, StoredKey};
 use names::{DeploymentName, Named, VerifyingKey};
+use rotation::WrappingKeys;
 use secrets::Secrets;
 
 use crate::events::ids::{DeploymentId, NodeName, RegionId};
@@ -164,9 +168,18 @@ pub fn open(folder: &Path) -> Result<Deployment, DeploymentError> {
     let keys = folder.join(KEYS_FOLDER);
     file::exists_private(&keys)?;
     let path = |purpose: KeyPurpose| keys.join(purpose.file_name());
-    let read = |purpose| StoredKey::read(&path(purpose), &description.deployment, purpose);
+    let mut former = Vec::new();
+    let read = |purpose| match purpose {
+        KeyPurpose::RegionWrapping => {
+            let found = WrappingKeys::read(&keys, &description)?;
+            former = found.others;
+            Ok(found.current)
+        }
+        _ => StoredKey::read(&path(purpose), &description.deployment, purpose),
+    };
     let unfit = |purpose| DeploymentError::UnfitKey { path: path(purpose) };
     let secrets = Secrets::collect(&description, read, unfit)?;
+    let secrets = Secrets { former_wrapping: former, ..secrets };
     Ok(Deployment {
         operator_key_left_here: file::exists_private(&path(KeyPurpose::Operator))?,
         bundles_left_here: bundles_in(&folder.join(BUNDLES_FOLDER))?,
@@ -242,7 +255,9 @@ impl Deployment {
         let secret = WrappingSecret::from_seed(self.secrets.region_wrapping.expose());
         let regions = self.description.deployment.active_regions();
         let peers = regions.map(|keys| (keys.region, keys.wrapping_key.clone()));
-        LocalKms::new(self.description.region, secret, peers)
+        let former = self.secrets.former_wrapping.iter();
+        let former = former.map(|secret| WrappingSecret::from_seed(secret.expose()));
+        LocalKms::new(self.description.region, secret, peers).with_former(former)
     }
 
     /// Where the operator key lay when the folder was opened, if it was still on this node. Whoever

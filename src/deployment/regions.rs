@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Such an update is public. `deployment` and `signature` are as in `deployment.json`, with a
-//! version that is one higher. A region is added or retired; its keys never change, its name is
-//! never given again and it never comes back, since what it signed must verify for ever.
+//! version that is one higher. A region is added or retired, or gets a new wrapping key; its signing
+//! key never changes, its name is never given again and it never comes back, since what it signed
+//! must verify for ever.
 
 use std::fs;
 use std::io;
@@ -30,7 +31,7 @@ const FORMAT: u32 = 1;
 /// A description that the operator signed, without a node's own part.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Update {
+pub(super) struct Update {
     format: u32,
     deployment: Common,
     signature: Signature,
@@ -55,17 +56,24 @@ pub enum Accepted {
 }
 
 impl Update {
-    fn signed(deployment: Common, operator: &SecretKey) -> Result<Self, serde_json::Error> {
+    pub(super) fn signed(
+        deployment: Common,
+        operator: &SecretKey,
+    ) -> Result<Self, serde_json::Error> {
         let signature = deployment.sign(operator)?;
         Ok(Self { format: FORMAT, deployment, signature })
     }
 
-    /// Writes the update into a new file of `folder`, which is made where there is none.
-    fn write_into(&self, folder: &Path) -> Result<PathBuf, DeploymentError> {
+    /// Writes the update into a new file of `folder`, which is made where there is none. The same
+    /// update may be there already, from a try that was killed.
+    pub(super) fn write_into(&self, folder: &Path) -> Result<PathBuf, DeploymentError> {
         file::ensure_private_folder(folder)?;
         let path = folder.join(format!("regions-{}.json", self.deployment.version));
         let mut text = serde_json::to_vec_pretty(self).map_err(unwritten(&path))?;
         text.push(b'\n');
+        if file::read_public(&path, description::FILE_BYTES_MAX).is_ok_and(|known| known == text) {
+            return Ok(path);
+        }
         file::write_new(&path, &text)?;
         file::sync_folder(folder)?;
         Ok(path)
@@ -96,10 +104,8 @@ fn broken_rule(known: &Common, next: &Common) -> Option<&'static str> {
     }
     known.regions.iter().find_map(|before| {
         let Some(after) = next.region(before.region) else { return Some("a region is gone") };
-        let keys_stay =
-            after.wrapping_key == before.wrapping_key && after.signing_key == before.signing_key;
-        if !keys_stay {
-            return Some("it changes a region's keys");
+        if after.signing_key != before.signing_key {
+            return Some("it changes a region's signing key");
         }
         (before.retired && !after.retired).then_some("a retired region is back")
     })
@@ -186,6 +192,12 @@ impl Deployment {
         if let Some(reason) = broken_rule(known, next) {
             return Err(DeploymentError::UnfitUpdate { path: path(), reason });
         }
+        let own = next.region(self.description.region);
+        if own.is_some_and(|own| !self.has_wrapping_key(&own.wrapping_key)) {
+            let reason = "it names a wrapping key of this region that is not here; copy its file \
+                          region-wrapping-N.key from the node that made it into keys/ first";
+            return Err(DeploymentError::UnfitUpdate { path: path(), reason });
+        }
         self.take(update)?;
         Ok(Accepted::Taken(found))
     }
@@ -200,13 +212,13 @@ impl Deployment {
         }
     }
 
-    fn next_version(&self) -> Common {
+    pub(super) fn next_version(&self) -> Common {
         let known = self.description.deployment.clone();
         Common { version: known.version.saturating_add(1), ..known }
     }
 
     /// Puts the update's part of the description in the place of the one in the data folder.
-    fn take(&mut self, update: Update) -> Result<(), DeploymentError> {
+    pub(super) fn take(&mut self, update: Update) -> Result<(), DeploymentError> {
         let Update { deployment, signature, .. } = update;
         let description = Description { deployment, signature, ..self.description.clone() };
         description.replace(&self.folder)?;

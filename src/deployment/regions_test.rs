@@ -203,7 +203,7 @@ fn an_update_that_takes_back_what_was_is_refused_even_when_it_is_signed() {
     let changes: [Change<'_>; 6] = [
         ("a region is gone", &|it| it.regions.truncate(2)),
         ("a retired region is back", &|it| it.regions[1].retired = false),
-        ("changes a region's keys", &|it| {
+        ("changes a region's signing key", &|it| {
             it.regions[0] = RegionKeys { region: it.regions[0].region, ..other.clone() };
         }),
         ("changes what never changes", &|it| it.name = "wholesale".parse().unwrap()),

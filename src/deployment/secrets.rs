@@ -14,6 +14,9 @@ use crate::kms::local::WrappingSecret;
 pub(super) struct Secrets {
     pub(super) index: SecretKey,
     pub(super) region_wrapping: SecretKey,
+    pub(super) wrapping_version: u16,
+    /// Wrapping keys that the region had before, or is about to have.
+    pub(super) former_wrapping: Vec<SecretKey>,
     pub(super) region_signing: SecretKey,
 }
 
@@ -26,6 +29,8 @@ impl Secrets {
         Ok(Self {
             index: index.clone(),
             region_wrapping: SecretKey::draw(randomness)?,
+            wrapping_version: FIRST_VERSION,
+            former_wrapping: Vec::new(),
             region_signing: SecretKey::draw(randomness)?,
         })
     }
@@ -38,10 +43,16 @@ impl Secrets {
         unfit: impl FnOnce(KeyPurpose) -> E,
     ) -> Result<Self, E> {
         let index = read(KeyPurpose::Index)?;
-        let region_wrapping = read(KeyPurpose::RegionWrapping)?.secret;
+        let wrapping = read(KeyPurpose::RegionWrapping)?;
         let region_signing = read(KeyPurpose::RegionSigning)?.secret;
         let index_version = index.version;
-        let secrets = Self { index: index.secret, region_wrapping, region_signing };
+        let secrets = Self {
+            index: index.secret,
+            region_wrapping: wrapping.secret,
+            wrapping_version: wrapping.version,
+            former_wrapping: Vec::new(),
+            region_signing,
+        };
         match secrets.unfit(description, index_version) {
             None => Ok(secrets),
             Some(purpose) => Err(unfit(purpose)),
@@ -82,7 +93,7 @@ impl Secrets {
         };
         [
             key(KeyPurpose::Index, common.index_key_version, &self.index),
-            key(KeyPurpose::RegionWrapping, FIRST_VERSION, &self.region_wrapping),
+            key(KeyPurpose::RegionWrapping, self.wrapping_version, &self.region_wrapping),
             key(KeyPurpose::RegionSigning, FIRST_VERSION, &self.region_signing),
         ]
     }

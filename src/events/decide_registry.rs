@@ -27,6 +27,8 @@ pub enum RegistryCommand {
     CreateBranchKey(BranchKeyCreated),
     /// Record a branch key's wrapping for a region that has none.
     WrapBranchKey(BranchKeyWrapped),
+    /// Record one more wrapping of a branch key for a region that has some: its master key changed.
+    RenewBranchKey(BranchKeyWrapped),
     /// Record that this life began.
     OpenOrigin(OriginOpened),
     /// Cut a life off. Whoever asks has verified that the operator signed it.
@@ -116,6 +118,9 @@ pub fn decide_registry(
             if known.is_some_and(|key| key.wrapped.contains_key(&wrapped.region)) {
                 return unchanged;
             }
+            (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
+        }
+        RegistryCommand::RenewBranchKey(wrapped) => {
             (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
         }
         RegistryCommand::OpenOrigin(opened) => (Subject::Deployment, Event::OriginOpened(opened)),

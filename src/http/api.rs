@@ -68,6 +68,9 @@ pub trait Operations: Send + Sync {
     /// How this node stands to the others.
     fn regions(&self) -> BoxFuture<'_, Result<RegionsReport, String>>;
 
+    /// The public half of the wrapping key that the node runs with, as text.
+    fn wrapping_key(&self) -> String;
+
     /// Takes parked messages again and says how many there were; none where there is no
     /// replication.
     fn retry_parked(&self) -> BoxFuture<'_, Option<usize>>;

@@ -24,6 +24,7 @@
 //! | `erasure` | a person is forgotten, or told all that is held |
 //! | `health` `openapi` | what needs no company |
 //! | `operator` | the second listener |
+//! | `keys` | branch keys and the KMS, for operators |
 //!
 //! Nothing is decided here. This room must never know actors' messages, files or keys.
 
@@ -47,6 +48,7 @@ pub mod history;
 pub mod idempotency;
 pub mod identities;
 pub mod jwks;
+pub mod keys;
 mod limits;
 mod links;
 pub mod login;

@@ -38,6 +38,7 @@ pub fn operator_routes(config: &mut web::ServiceConfig) {
         .service(resource("/operator/hash-profiles/probe").post(probe))
         .service(resource("/operator/state").get(state))
         .configure(super::regions::region_routes)
+        .configure(super::keys::key_routes)
         .service(resource("/health/live").get(super::health::live))
         .service(resource("/health/ready").get(super::health::ready))
         .service(resource("/metrics").get(super::health::metrics))

@@ -133,6 +133,8 @@ impl fmt::Debug for WrappingPublicKey {
 pub struct LocalKms {
     region: RegionId,
     secret: WrappingSecret,
+    /// Secrets the region had before, which open what was wrapped for them.
+    former: Vec<WrappingSecret>,
     /// Every region that can be wrapped for, this one too.
     public: BTreeMap<RegionId, WrappingPublicKey>,
 }
@@ -147,7 +149,19 @@ impl LocalKms {
     ) -> Self {
         let mut public: BTreeMap<_, _> = peers.into_iter().collect();
         public.insert(region, secret.public());
-        Self { region, secret, public }
+        Self { region, secret, former: Vec::new(), public }
+    }
+
+    /// Opens also what was wrapped for keys that the region had before.
+    #[must_use]
+    pub fn with_former(mut self, former: impl IntoIterator<Item = WrappingSecret>) -> Self {
+        self.former.extend(former);
+        self
+    }
+
+    /// The secrets that open, the one of now first.
+    fn secrets(&self) -> impl Iterator<Item = &WrappingSecret> {
+        std::iter::once(&self.secret).chain(&self.former)
     }
 
     fn wrap_with(
@@ -189,8 +203,13 @@ impl Kms for LocalKms {
     ) -> KmsFuture<'a, KeyMaterial> {
         Box::pin(async move {
             let info = info(context, self.region);
-            open(&self.secret.0, &info, wrapped).ok_or(KmsError::Malformed)
+            let opened = self.secrets().find_map(|secret| open(&secret.0, &info, wrapped));
+            opened.ok_or(KmsError::Malformed)
         })
+    }
+
+    fn is_current(&self, wrapped: &[u8], context: &EncryptionContext) -> bool {
+        open(&self.secret.0, &info(context, self.region), wrapped).is_some()
     }
 }
 

@@ -7,6 +7,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `local` | regions as X25519 key pairs, wrappings by HPKE: no service to ask |
+//! | `aws` | AWS KMS, a client and a key a region (cargo feature `aws`) |
+//! | `guard` | deadlines, counts, and pauses for a service that is silent |
 //!
 //! ```text
 //!   branch key + context --wrap(region)--> wrapped key --(log, replication)--> unwrap + context
@@ -14,6 +16,9 @@
 //!
 //! It must never know what the keys open, keep a key, or decide what to do when one does not open.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod guard;
 pub mod local;
 
 use std::error::Error;
@@ -56,6 +61,9 @@ pub trait Kms: Send + Sync {
         wrapped: &'a [u8],
         context: &'a EncryptionContext,
     ) -> KmsFuture<'a, KeyMaterial>;
+
+    /// Whether a wrapping for this region was made by the master key that wraps now. Asks nobody.
+    fn is_current(&self, wrapped: &[u8], context: &EncryptionContext) -> bool;
 }
 
 /// Why a key was not wrapped or unwrapped. The kind says what to do next.
@@ -90,6 +98,20 @@ pub enum KmsError {
     /// reader it is a hole, to be filled from another region.
     #[error("the wrapped key does not open for this region and context")]
     Malformed,
+}
+
+impl KmsError {
+    /// What went wrong, with what caused it.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
 }
 
 /// What a wrapping is bound to. The region it is for is bound in beside it.

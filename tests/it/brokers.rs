@@ -286,6 +286,11 @@ impl Proxy {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
+    /// Its port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends every connection; with `open` new ones are taken again at once, else they end too.
     pub fn cut(&self, open: bool) {
         self.shared.open.store(open, Ordering::SeqCst);

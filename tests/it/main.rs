@@ -14,6 +14,8 @@ mod commands;
 mod history_tools;
 mod leak;
 mod log_faults;
+#[cfg(feature = "aws")]
+mod moto;
 mod node;
 mod problem;
 mod schema;
@@ -40,7 +42,10 @@ mod erasure_regions;
 mod guessing;
 mod hash_formats;
 mod hashes;
+mod keys;
 mod kill;
+#[cfg(feature = "aws")]
+mod kms;
 mod limits;
 mod link;
 mod linking;

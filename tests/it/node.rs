@@ -191,6 +191,11 @@ impl Node {
         }
     }
 
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Kills the node as a power cut would, as far as a process can be.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
