@@ -53,7 +53,7 @@ fn aws(keys: &KeysConfig, deployment: &Deployment) -> Result<Arc<dyn Kms>, AppEr
         attempts: keys.kms_attempts,
         attempt_timeout: Duration::from_millis(keys.kms_deadline_ms),
     };
-    Ok(Arc::new(AwsKms::new(parts)?))
+    Ok(Arc::new(AwsKms::new(&parts)?))
 }
 
 #[cfg(not(feature = "aws"))]

@@ -33,11 +33,11 @@ enum KeysCommand {
     },
     /// Give this node's region a new wrapping key, with `keys.kms = "local"`.
     #[command(after_help = "\
-The new key and an update are made; the old key stays and goes on opening what it wrapped. Copy the
-key to the region's other nodes, have every other node `jcas regions accept` the update, start all
-anew: the region's nodes then wrap every branch key for the new key. `jcas keys status` says how many
-are left. When none is, and every node of every region has the update, `--finish` removes the old
-key's file.
+The new key and an update are made; the old key stays and goes on opening what it wrapped. Copy
+the key to the region's other nodes, have every other node `jcas regions accept` the update, start
+all anew: the region's nodes then wrap every branch key for the new key. `jcas keys status` says how
+many are left. When none is, and every node of every region has the update, `--finish` removes the
+old key's file.
 
 Examples:
   jcas keys rotate --operator-key /media/stick/operator.key
@@ -75,7 +75,8 @@ struct Report {
 
 #[derive(Deserialize)]
 struct Region {
-    region: String,
+    #[serde(rename = "region")]
+    name: String,
     wrapped: usize,
     kms: Kms,
 }
@@ -196,7 +197,7 @@ fn print_regions(regions: &[Region], count: usize) -> anyhow::Result<()> {
             (None, None) => "ok".to_owned(),
         };
         vec![
-            it.region.clone(),
+            it.name.clone(),
             format!("{} of {count}", it.wrapped),
             it.kms.wraps.to_string(),
             it.kms.unwraps.to_string(),

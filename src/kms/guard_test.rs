@@ -34,7 +34,7 @@ struct Played {
 }
 
 impl Played {
-    fn play<T: Send>(&self, answer: T) -> KmsFuture<'_, T> {
+    fn play<'a, T: Send + 'a>(&'a self, answer: T) -> KmsFuture<'a, T> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let manner = *self.manner.lock().unwrap();
         Box::pin(async move {

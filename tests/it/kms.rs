@@ -105,7 +105,7 @@ impl Masters {
             attempts: 2,
             attempt_timeout: Duration::from_secs(10),
         };
-        AwsKms::new(parts).unwrap()
+        AwsKms::new(&parts).unwrap()
     }
 }
 

@@ -109,7 +109,7 @@ impl Branches {
 mod tests {
     use super::*;
 
-    const KEPT: Duration = Duration::from_secs(60);
+    const KEPT: Duration = Duration::from_mins(1);
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -1,4 +1,4 @@
-//! The KeyKeeper: sees that every region can open every branch key, and that none is kept in memory
+//! The key keeper: sees that every region can open every branch key, and that none is kept in memory
 //! for longer than it should be.
 //!
 //! A region that a branch key is not wrapped for is a hole: its KMS could not be asked when the key
@@ -7,8 +7,9 @@
 //!
 //! It must never make a branch key.
 
+use super::Vault;
 use super::branches::Due;
-use super::{Closed, Vault};
+use super::opening::Closed;
 use crate::crypto::sealing::BranchKey as Key;
 use crate::events::decide_registry::RegistryCommand;
 use crate::events::event::{BranchKeyWrapped, Cause};

@@ -39,22 +39,14 @@ impl KeyFile {
     }
 
     fn credentials(&self) -> Result<Credentials, String> {
-        match &self.0 {
-            Some(path) => {
-                let wrong = |problem| format!("{}: {problem}", path.display());
-                parse(&read(path).map_err(wrong)?).ok_or_else(|| {
-                    wrong("it lacks aws_access_key_id or aws_secret_access_key".to_owned())
-                })
-            }
-            None => {
-                let variable = |name: &str| std::env::var(name).ok();
-                from(variable).ok_or_else(|| {
-                    "neither keys.aws.credentials_file is set nor AWS_ACCESS_KEY_ID and \
-                     AWS_SECRET_ACCESS_KEY"
-                        .to_owned()
-                })
-            }
-        }
+        let Some(path) = &self.0 else {
+            let unset = "neither keys.aws.credentials_file is set nor AWS_ACCESS_KEY_ID and \
+                         AWS_SECRET_ACCESS_KEY";
+            return from(|name| std::env::var(name).ok()).ok_or_else(|| unset.to_owned());
+        };
+        let wrong = |problem| format!("{}: {problem}", path.display());
+        let lacking = || wrong("aws_access_key_id or aws_secret_access_key is missing".to_owned());
+        parse(&read(path).map_err(wrong)?).ok_or_else(lacking)
     }
 }
 

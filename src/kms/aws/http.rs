@@ -70,10 +70,10 @@ impl Carrier {
 
 impl HttpConnector for Carrier {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let carrier = Arc::new(self.clone());
+        let way = self.clone();
         HttpConnectorFuture::new(async move {
-            let carried = tokio::task::spawn_blocking(move || carrier.carry(request)).await;
-            carried.unwrap_or_else(|error| Err(ConnectorError::io(error.into())))
+            let answered = tokio::task::spawn_blocking(move || way.carry(request)).await;
+            answered.unwrap_or_else(|error| Err(ConnectorError::io(error.into())))
         })
     }
 }

@@ -113,10 +113,10 @@ pub struct AwsKms {
 
 impl AwsKms {
     /// A client a region. Nothing is asked yet.
-    pub fn new(parts: AwsParts) -> Result<Self, AwsSetUpError> {
+    pub fn new(parts: &AwsParts) -> Result<Self, AwsSetUpError> {
         let carrier = Carrier::new(parts.ca_file.as_deref(), parts.attempt_timeout)?;
         let masters = parts.keys.iter().map(|key| {
-            let client = client(&parts, key, carrier.clone());
+            let client = client(parts, key, carrier.clone());
             let (name, former) = (key.key.clone(), key.former.clone());
             (key.region, Master { client, key: name, former })
         });
@@ -141,7 +141,7 @@ impl AwsKms {
         let call = master.client.encrypt().key_id(&master.key);
         let call = call.set_encryption_context(Some(bound(context, region)));
         let answered = call.plaintext(Blob::new(key.expose().as_slice())).send().await;
-        let answer = answered.map_err(|error| failure(region, error))?;
+        let answer = answered.map_err(|error| failure(region, &error))?;
         let (Some(name), Some(blob)) = (answer.key_id, answer.ciphertext_blob) else {
             return Err(odd(region, "its answer lacks the key's name or the wrapped key"));
         };
@@ -162,7 +162,7 @@ impl AwsKms {
         }
         let call = master.client.decrypt().key_id(name).ciphertext_blob(Blob::new(blob));
         let call = call.set_encryption_context(Some(bound(context, region)));
-        let answer = call.send().await.map_err(|error| failure(region, error))?;
+        let answer = call.send().await.map_err(|error| failure(region, &error))?;
         let clear = answer.plaintext.ok_or_else(|| odd(region, "its answer lacks the key"))?;
         let clear = Zeroizing::new(clear.into_inner());
         let bytes = clear.as_slice().try_into().map_err(|_| KmsError::Malformed)?;
@@ -257,13 +257,13 @@ fn odd(region: RegionId, problem: &'static str) -> KmsError {
 }
 
 /// What an error of the SDK means here.
-fn failure<E, R>(region: RegionId, error: SdkError<E, R>) -> KmsError
+fn failure<E, R>(region: RegionId, error: &SdkError<E, R>) -> KmsError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let SdkError::ServiceError(service) = &error else {
-        return KmsError::Unavailable { region, source: reason(&error).into() };
+    let SdkError::ServiceError(service) = error else {
+        return KmsError::Unavailable { region, source: reason(error).into() };
     };
     let code = service.err().code().unwrap_or("an error without a name").to_owned();
     let message = service.err().message().unwrap_or_default();
