@@ -362,6 +362,33 @@ fn a_changed_configuration_can_be_checked_again() {
 }
 
 #[test]
+fn what_is_wrong_with_master_keys_is_named() {
+    let toml = r#"
+        [keys]
+        kms_pause_s = 9
+        kms_pause_max_s = 8
+        [keys.aws]
+        regions = [
+            { region = "eu", key = "k", aws_region = "eu-central-1", former = [""] },
+            { region = "eu", key = "alias/k", aws_region = "", endpoint = "kms:443" },
+        ]
+    "#;
+    let expected = [
+        "keys.aws.regions.0.former",
+        "keys.aws.regions.1.aws_region",
+        "keys.aws.regions.1.endpoint",
+        "keys.aws.regions.1.key",
+        "keys.aws.regions.1.region",
+        "keys.kms_pause_max_s",
+    ];
+    assert_eq!(paths(&faults(toml, &[])), expected);
+    let aws = faults("keys.kms = 'aws'", &[]);
+    let built_in = cfg!(feature = "aws");
+    assert_eq!(paths(&aws).contains(&"keys.kms"), !built_in, "{aws:?}");
+    assert!(paths(&aws).contains(&"keys.aws.regions"), "{aws:?}");
+}
+
+#[test]
 fn no_setting_holds_a_secret() {
     for (path, _, _) in settings() {
         let names_one = ["secret", "password", "token", "pepper"].iter().any(|w| path.contains(w));

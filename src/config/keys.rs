@@ -99,9 +99,11 @@ impl KeysConfig {
         review.within("keys.keeper_s", self.keeper_s, &(1..=3600), "s");
         review.within("keys.fills_per_minute", self.fills_per_minute, &(1..=10_000), "");
         review.within("keys.answer_key", self.answer_key, &(1..=1_000_000), "");
-        if self.kms_pause_max_s < self.kms_pause_s {
-            let problem = format!("{} is less than kms_pause_s", self.kms_pause_max_s);
-            review.refuse("keys.kms_pause_max_s", problem, "at least kms_pause_s");
+        let pauses = ["keys.kms_pause_s", "keys.kms_pause_max_s"];
+        if self.kms_pause_max_s < self.kms_pause_s && pauses.iter().all(|it| review.is_sound(it)) {
+            let allowed = format!("at least keys.kms_pause_s, which is {}", self.kms_pause_s);
+            let problem = format!("found {}", self.kms_pause_max_s);
+            review.refuse("keys.kms_pause_max_s", problem, allowed);
         }
         if self.kms == KmsKind::Aws && cfg!(not(feature = "aws")) {
             let problem = "this program was built without the cargo feature aws";
