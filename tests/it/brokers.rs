@@ -283,7 +283,12 @@ impl Proxy {
 
     /// Where to connect.
     pub fn url(&self) -> String {
-        format!("amqp://127.0.0.1:{}", self.port)
+        format!("amqp://127.0.0.1:{}", self.port())
+    }
+
+    /// Its port.
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its port.
