@@ -287,6 +287,7 @@ impl Proxy {
     }
 
     /// Its port.
+    #[cfg(feature = "aws")]
     pub const fn port(&self) -> u16 {
         self.port
     }
