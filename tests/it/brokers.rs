@@ -292,6 +292,7 @@ impl Proxy {
     }
 
     /// Its port.
+    #[cfg(feature = "aws")]
     pub const fn port(&self) -> u16 {
         self.port
     }
