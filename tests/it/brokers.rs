@@ -291,12 +291,6 @@ impl Proxy {
         self.port
     }
 
-    /// Its port.
-    #[cfg(feature = "aws")]
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Ends every connection; with `open` new ones are taken again at once, else they end too.
     pub fn cut(&self, open: bool) {
         self.shared.open.store(open, Ordering::SeqCst);
