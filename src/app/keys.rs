@@ -53,12 +53,13 @@ fn aws(keys: &KeysConfig, deployment: &Deployment) -> Result<Arc<dyn Kms>, AppEr
         attempts: keys.kms_attempts,
         attempt_timeout: Duration::from_millis(keys.kms_deadline_ms),
     };
-    Ok(Arc::new(AwsKms::new(&parts)?))
+    let made = AwsKms::new(&parts).map_err(|error| AppError::Kms(error.to_string()))?;
+    Ok(Arc::new(made))
 }
 
 #[cfg(not(feature = "aws"))]
 fn aws(_: &KeysConfig, _: &Deployment) -> Result<Arc<dyn Kms>, AppError> {
-    Err(AppError::NoAws)
+    Err(AppError::Kms("this program was built without the cargo feature aws".to_owned()))
 }
 
 /// Fills holes that branch keys have and lets go of those whose time is over, now and from time to

@@ -123,13 +123,8 @@ pub enum AppError {
     #[error(transparent)]
     Link(#[from] AmqpError),
     /// The KMS cannot be used as it is set.
-    #[cfg(feature = "aws")]
-    #[error(transparent)]
-    Aws(#[from] crate::kms::aws::AwsSetUpError),
-    /// The settings name a KMS that the program was built without.
-    #[cfg(not(feature = "aws"))]
-    #[error("keys.kms is \"aws\", and this program was built without the cargo feature aws")]
-    NoAws,
+    #[error("the KMS cannot be used: {0}")]
+    Kms(String),
     /// The operating system refused something.
     #[error("cannot {doing}")]
     System {

@@ -40,8 +40,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// A core dump would hold every key that is in memory. Neither this process nor what takes its place
-/// can allow them again.
+/// A core dump would hold every key that is in memory. Neither this process nor what takes its
+/// place can allow them again.
 fn no_core_dumps() -> anyhow::Result<()> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).context("core dumps cannot be turned off")

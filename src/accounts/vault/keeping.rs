@@ -1,5 +1,5 @@
-//! The key keeper: sees that every region can open every branch key, and that none is kept in memory
-//! for longer than it should be.
+//! The key keeper: sees that every region can open every branch key, and that none is kept in
+//! memory for longer than it should be.
 //!
 //! A region that a branch key is not wrapped for is a hole: its KMS could not be asked when the key
 //! was made, or it is newer than the key. Any region that opens the key fills it. A wrapping by a
