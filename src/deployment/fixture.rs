@@ -50,6 +50,11 @@ pub(super) fn names(folder: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// What lies in the data folder of a node that has just joined.
+pub(super) fn joined() -> BTreeSet<String> {
+    ["catching-up", "deployment.json", "keys"].map(str::to_owned).into()
+}
+
 /// Its permission bits.
 pub(super) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
