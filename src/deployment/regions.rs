@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Such an update is public. `deployment` and `signature` are as in `deployment.json`, with a
-//! version that is one higher. A region is added or retired, or gets a new wrapping key; its signing
-//! key never changes, its name is never given again and it never comes back, since what it signed
-//! must verify for ever.
+//! version that is one higher. A region is added or retired, or gets a new wrapping key; its
+//! signing key never changes, its name is never given again and it never comes back, since what it
+//! signed must verify for ever.
 
 use std::fs;
 use std::io;

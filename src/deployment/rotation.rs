@@ -5,9 +5,9 @@
 //! keys/region-wrapping-2.key     version 2, beside it: whichever the description names wraps
 //! ```
 //!
-//! A new version is written first and named in the description after that, so that a kill in between
-//! leaves a file that the next try takes up. All files open; only the operator takes one away, when
-//! nothing is wrapped for it any more.
+//! A new version is written first and named in the description after that, so that a kill in
+//! between leaves a file that the next try takes up. All files open; only the operator takes one
+//! away, when nothing is wrapped for it any more.
 
 use std::fs;
 use std::io;

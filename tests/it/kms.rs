@@ -59,7 +59,8 @@ impl Masters {
         let entries = self.keys.iter().zip(REGIONS).map(|(master, (region, aws_region))| {
             let Master { key, former, endpoint } = master;
             format!(
-                r#"{{region="{region}",key="{key}",aws_region="{aws_region}",former={former:?},endpoint="{endpoint}"}}"#
+                "{{region={region:?},key={key:?},aws_region={aws_region:?},\
+                 former={former:?},endpoint={endpoint:?}}}"
             )
         });
         format!("[{}]", entries.collect::<Vec<_>>().join(","))

@@ -118,6 +118,11 @@ fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
         ("DELETE", format!("/v1/link-candidates/{user}/{EMAIL}"), Value::Null),
         ("DELETE", one.clone(), Value::Null),
         ("GET", format!("{one}/erasure"), Value::Null),
+        ("GET", "/v1/sync".to_owned(), Value::Null),
+        ("GET", format!("/v1/sync/{EMAIL}"), Value::Null),
+        ("DELETE", format!("/v1/sync/{EMAIL}"), Value::Null),
+        ("GET", format!("/v1/sync/{EMAIL}/rows"), Value::Null),
+        ("POST", "/v1/sync?country=NG".to_owned(), json!({ "email": EMAIL })),
         ("PUT", "/v1/hash-profiles/NG/default".to_owned(), json!({ "scheme": "magento1" })),
         ("GET", "/v1/hash-profiles/NG/default".to_owned(), Value::Null),
         (
@@ -144,6 +149,9 @@ fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
         answers.push(shop.call_raw(method, &path, &[], Some(&format!("{{{EMAIL}"))));
         answers.push(shop.call_raw("BREW", &path, &[], None));
     }
+    let rows = ("Content-Type", "application/x-ndjson");
+    let row = json!({ "email": EMAIL, "profile": { "given_name": EMAIL } }).to_string();
+    answers.push(shop.call_raw("POST", "/v1/sync?country=NG", &[rows], Some(&row)));
     for path in ["/operator/companies", "/operator/state", "/operator/companies/shop"] {
         answers.push(node.operate("GET", path, None));
     }

@@ -48,8 +48,8 @@ pub fn moto() -> &'static Moto {
             assert!(ended.is_none(), "moto ended: {}", fs::read_to_string(&said).unwrap());
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        let watched = watcher.stdin.take().unwrap();
-        Moto { port, _folder: folder, _watched: watched }
+        let held = watcher.stdin.take().unwrap();
+        Moto { port, _folder: folder, _watched: held }
     })
 }
 

@@ -255,7 +255,10 @@ impl Accounts {
                     let job = Job::new(number, note, spool.bytes(number));
                     self.syncs.jobs().insert(Arc::new(job));
                 }
-                Some(note) => tracing::error!(%number, note.version, "a job of another version"),
+                Some(note) => {
+                    let version = note.version;
+                    tracing::error!(job = %number, version, "a job of another version");
+                }
                 None if self.syncs.jobs().get(number).is_some() => {}
                 None => {
                     if let Err(error) = spool.remove(number) {
