@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::bundle::join;
-use super::fixture::{KEY_FILES, counting, joined, made, made_with, mode, names, now, options};
+use super::fixture::{
+    KEY_FILES, counting, files_of_joined, made, made_with, mode, names, now, options,
+};
 use super::*;
 use crate::events::ids::BranchKeyId;
 use crate::kms::{EncryptionContext, KeyMaterial, Kms as _, KmsError, Purpose};
@@ -38,7 +40,7 @@ fn nodes_of_two_regions_join_with_the_bundles_of_the_first() {
         assert_eq!(node.index_key().expose(), first.index_key().expose());
         assert_eq!(node.operator_key_left_here(), None);
         assert!(node.bundles_left_here().is_empty());
-        assert_eq!(names(node.folder()), joined());
+        assert_eq!(names(node.folder()), files_of_joined());
         let keys: BTreeSet<_> = KEY_FILES.map(str::to_owned).into();
         assert_eq!(names(&node.folder().join("keys")), keys);
     }

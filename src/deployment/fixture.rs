@@ -51,7 +51,7 @@ pub(super) fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 /// What lies in the data folder of a node that has just joined.
-pub(super) fn joined() -> BTreeSet<String> {
+pub(super) fn files_of_joined() -> BTreeSet<String> {
     ["catching-up", "deployment.json", "keys"].map(str::to_owned).into()
 }
 

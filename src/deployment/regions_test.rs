@@ -4,7 +4,7 @@ use std::fs;
 
 use super::bundle::join;
 use super::description::RegionKeys;
-use super::fixture::{joined, made, made_with, mode, names, now};
+use super::fixture::{files_of_joined, made, made_with, mode, names, now};
 use super::regions::Accepted;
 use super::*;
 use crate::events::ids::BranchKeyId;
@@ -80,7 +80,7 @@ fn a_region_is_added_and_every_node_takes_it() {
     assert_eq!(two.west.accept(&added.update).unwrap(), Accepted::Known(2));
     let east = open(two.east.folder()).unwrap();
     assert_eq!(east.description().node_name().to_string(), "east/n1");
-    assert_eq!(names(east.folder()), joined());
+    assert_eq!(names(east.folder()), files_of_joined());
 
     let south = join(&added.bundle, &two.temp.path().join("south"), &mut getrandom::fill).unwrap();
     assert_eq!(south.description().deployment, east.description().deployment);
