@@ -147,7 +147,9 @@ fn equal_states_are_shown_as_equal_and_a_damaged_one_is_noticed() {
     };
     {
         let folder = StateFolder::open(&path, Arc::new(Disk), 1 << 20).unwrap();
-        let (kv, _) = folder.open_counting(&checkpoint).unwrap();
+        // A program that another test starts at this moment holds the lock until it is begun.
+        let open = || folder.open_counting(&checkpoint).ok();
+        let (kv, _) = wait_for("the trees to be let go", open);
         let store = Store::new(Arc::new(kv));
         let user = user.parse().unwrap();
         let before = store.user(user).unwrap().unwrap();
