@@ -128,8 +128,7 @@ impl Fixture {
 
     /// Appends own records of these numbers and waits.
     pub(super) fn append_own(&self, numbers: std::ops::Range<u64>) -> Vec<LogPosition> {
-        let records = numbers.map(|number| new_record(number, 60)).collect();
-        let committed = self.append(Batch::Own(records)).unwrap();
+        let committed = self.append(own(numbers)).unwrap();
         committed.placed.iter().map(|placed| placed.position).collect()
     }
 
@@ -165,4 +164,9 @@ impl Fixture {
 /// Verifies the log on a disk.
 pub(super) fn report(disk: &SimDisk, path: &Path) -> Report {
     verify(&disk_files(disk), path, &mut |_| {}).unwrap()
+}
+
+/// Records of this node's life with these numbers, of about equal length.
+pub(super) fn own(numbers: std::ops::Range<u64>) -> Batch {
+    Batch::Own(numbers.map(|number| new_record(number, 60)).collect())
 }

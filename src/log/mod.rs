@@ -134,11 +134,17 @@ mod sim_disk;
 #[cfg(test)]
 mod crash_test;
 #[cfg(test)]
+mod damage_test;
+#[cfg(test)]
 mod erase_test;
+#[cfg(test)]
+mod failing_test;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod log_test;
+#[cfg(test)]
+mod offline_test;
 #[cfg(test)]
 mod seal_test;
 
