@@ -117,8 +117,9 @@ impl Shared {
         let Some((rate, due)) = &self.due else { return Some((self.take()?, Instant::now())) };
         due.acquire().await.ok()?.forget();
         let number = self.take()?;
+        // The pacer lets the first one go when the first interval is over.
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let after = Duration::from_secs_f64(number as f64 / rate);
+        let after = Duration::from_secs_f64((number + 1) as f64 / rate);
         Some((number, self.start + after))
     }
 }

@@ -1,9 +1,9 @@
 //! Blowfish, for several keys side by side.
 //!
 //! A round of Blowfish is four table loads that depend on the round before, so a core that computes
-//! one bcrypt waits for its cache most of the time. Here two rounds of `N` independent ciphers are
-//! written out before any of them goes on. Nothing in those `N` depends on each other, so a core
-//! fills the wait of one with the work of the others. That is all there is to it: no vector
+//! one bcrypt waits for its cache most of the time. Here each round of `N` independent ciphers is
+//! written out before any of them goes on to the next. Nothing in those `N` depends on each other, so
+//! a core fills the wait of one with the work of the others. That is all there is to it: no vector
 //! instructions (their gathers are slower than plain loads), no unsafe code.
 
 #![expect(clippy::indexing_slicing, reason = "every index is bounded by a constant or a byte")]
@@ -54,12 +54,14 @@ impl Cipher {
         });
     }
 
+    /// Blowfish's F. The bytes are shifted out one by one: taken as an array, they cost a swap of
+    /// the bytes first, right where the next round waits (8% of all).
     #[inline(always)]
-    fn round(&self, half: u32) -> u32 {
-        let [a, b, c, d] = half.to_be_bytes();
+    fn mixed(&self, half: u32) -> u32 {
+        let byte = |shift: u32| ((half >> shift) & 0xff) as usize;
         let [first, second, third, fourth] = &self.boxes;
-        let sum = first[usize::from(a)].wrapping_add(second[usize::from(b)]);
-        (sum ^ third[usize::from(c)]).wrapping_add(fourth[usize::from(d)])
+        let sum = first[byte(24)].wrapping_add(second[byte(16)]);
+        (sum ^ third[byte(8)]).wrapping_add(fourth[byte(0)])
     }
 }
 
@@ -104,24 +106,48 @@ fn expand_with<const N: usize>(
 
 impl<const N: usize> Blocks<N> {
     /// Encrypts the block of each cipher, round by round.
+    ///
+    /// The rounds stand here one by one, because the numbers of their subkeys are known then: as a
+    /// loop eight lanes take up to 5% longer.
     #[inline(always)]
     fn encrypt(&mut self, ciphers: &[Cipher; N]) {
         let Self { left, right } = self;
-        for pair in 0..8 {
-            // Two rounds a visit: the halves are fetched and put back once for both, and all lanes'
-            // visits still fit what a core looks ahead.
-            for lane in 0..N {
-                let cipher = &ciphers[lane];
-                left[lane] ^= cipher.subkeys[2 * pair];
-                right[lane] ^= cipher.round(left[lane]);
-                right[lane] ^= cipher.subkeys[2 * pair + 1];
-                left[lane] ^= cipher.round(right[lane]);
-            }
+        for (half, cipher) in left.iter_mut().zip(ciphers) {
+            *half ^= cipher.subkeys[0];
         }
-        for lane in 0..N {
-            left[lane] ^= ciphers[lane].subkeys[16];
-            right[lane] ^= ciphers[lane].subkeys[17];
+        round(right, left, ciphers, 1);
+        round(left, right, ciphers, 2);
+        round(right, left, ciphers, 3);
+        round(left, right, ciphers, 4);
+        round(right, left, ciphers, 5);
+        round(left, right, ciphers, 6);
+        round(right, left, ciphers, 7);
+        round(left, right, ciphers, 8);
+        round(right, left, ciphers, 9);
+        round(left, right, ciphers, 10);
+        round(right, left, ciphers, 11);
+        round(left, right, ciphers, 12);
+        round(right, left, ciphers, 13);
+        round(left, right, ciphers, 14);
+        round(right, left, ciphers, 15);
+        round(left, right, ciphers, 16);
+        for (half, cipher) in right.iter_mut().zip(ciphers) {
+            *half ^= cipher.subkeys[17];
         }
         std::mem::swap(left, right);
+    }
+}
+
+/// One round in each cipher: what F makes of one half goes `into` the other one, and so does the
+/// subkey that is due there before the next round, which waits for nothing.
+#[inline(always)]
+fn round<const N: usize>(
+    into: &mut [u32; N],
+    half: &[u32; N],
+    ciphers: &[Cipher; N],
+    number: usize,
+) {
+    for ((into, half), cipher) in into.iter_mut().zip(half).zip(ciphers) {
+        *into ^= cipher.mixed(*half) ^ cipher.subkeys[number];
     }
 }
