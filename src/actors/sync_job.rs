@@ -1,8 +1,8 @@
 //! A bulk sync under way: the actor that carries its work, away from those who answer calls.
 //!
-//! All jobs live on one thread of their own, which asks the system to come after the others. What a
-//! job does is its work's; the actor begins it, passes on that it is to end, and says how far it
-//! is.
+//! All jobs live on one thread of their own, and have others to share their work out to. These
+//! threads ask the system to come after all others. What a job does is its work's; the actor begins
+//! it, passes on that it is to end, and says how far it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,28 +77,58 @@ impl Handler<Observe> for SyncJob {
 
 /// Where jobs live.
 #[derive(Clone)]
-pub struct JobHome(ArbiterHandle);
+pub struct JobHome {
+    /// Where they live themselves.
+    first: ArbiterHandle,
+    /// All that share their work.
+    threads: Arc<[ArbiterHandle]>,
+}
 
 /// A job under way.
 #[derive(Clone)]
 pub struct JobAddress(Addr<SyncJob>);
 
 impl JobHome {
-    /// The thread of an arbiter, which comes after others from now on.
-    pub fn new(arbiter: &Arbiter) -> Self {
-        arbiter.spawn_fn(|| {
-            if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-                tracing::warn!(%error, "bulk syncs do not come after other work");
-            }
+    /// The threads of these arbiters, which come after others from now on. Jobs live on the first.
+    pub fn new(first: &Arbiter, others: &[Arbiter]) -> Self {
+        let all = std::iter::once(first).chain(others);
+        let threads = all.map(|arbiter| {
+            arbiter.spawn_fn(|| {
+                if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+                    tracing::warn!(%error, "bulk syncs do not come after other work");
+                }
+            });
+            arbiter.handle()
         });
-        Self(arbiter.handle())
+        Self { first: first.handle(), threads: threads.collect() }
+    }
+
+    /// How many threads share the work of jobs.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
     }
 
     /// Begins a job.
     pub fn start(&self, parts: JobParts) -> JobAddress {
         let JobParts { work, cancelled, view } = parts;
         let job = SyncJob { work: Some(work), cancelled, view };
-        JobAddress(SyncJob::start_in_arbiter(&self.0, |_| job))
+        JobAddress(SyncJob::start_in_arbiter(&self.first, |_| job))
+    }
+
+    /// Does a job's shares of work at once, on a thread each, and comes back with what they came
+    /// to. None where the threads are ending.
+    pub async fn spread<T: Send + 'static>(
+        &self,
+        shares: Vec<BoxFuture<'static, T>>,
+    ) -> Option<Vec<T>> {
+        let mut answers = Vec::with_capacity(shares.len());
+        for (share, thread) in shares.into_iter().zip(self.threads.iter().cycle()) {
+            let (reply, answer) = oneshot::channel();
+            // Whoever asked may be gone; then nobody wants to know.
+            thread.spawn(async move { drop(reply.send(share.await)) });
+            answers.push(answer);
+        }
+        futures_util::future::try_join_all(answers).await.ok()
     }
 }
 

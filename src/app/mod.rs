@@ -285,7 +285,7 @@ impl Node {
         let told = feed_and_links(&recovered.log, origin, &house, &journal);
         let (accounts, jobs) =
             make_accounts(config, &deployment, &house, &wall, tokens, following, told)?;
-        arbiters.extend(arbiter.into_iter().chain([jobs]));
+        arbiters.extend(arbiter.into_iter().chain(jobs));
         let (eraser, erasures) = eraser(config, origin, &accounts);
         let checkpoints = Checkpoints {
             store: Arc::clone(&recovered.store),

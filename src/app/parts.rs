@@ -134,7 +134,7 @@ pub(super) fn make_accounts(
     tokens: Arc<UsedTokens>,
     following: Following,
     (feed, linker): (Arc<Feed>, Linker),
-) -> Result<(Arc<Accounts>, Arbiter), AppError> {
+) -> Result<(Arc<Accounts>, Vec<Arbiter>), AppError> {
     let description = deployment.description();
     let day_ms = 24 * 60 * 60 * 1000;
     let vault = Vault::new(VaultParts {
@@ -188,12 +188,12 @@ pub(super) fn make_accounts(
         entropy: Arc::new(OsEntropy),
         settings,
     };
-    let (sync, arbiter) = sync_parts(config, deployment)?;
+    let (sync, arbiters) = sync_parts(config, deployment)?;
     let accounts = Arc::new(Accounts::new(parts, sync));
     accounts.find_syncs();
     actix::spawn(Arc::clone(&accounts).keep_syncs());
     actix::spawn(Arc::clone(&accounts).follow_changes());
-    Ok((accounts, arbiter))
+    Ok((accounts, arbiters))
 }
 
 /// What carries erasures out on this node, and where it shows how they stand.
@@ -248,8 +248,11 @@ pub(super) fn used_tokens(
 /// Where the rows and verdicts of bulk syncs lie in a data folder.
 const SYNC_FOLDER: &str = "sync";
 
-/// What bulk syncs are made of, and the thread their jobs run on.
-fn sync_parts(config: &Config, deployment: &Deployment) -> Result<(SyncParts, Arbiter), AppError> {
+/// What bulk syncs are made of, and the threads that their jobs share.
+fn sync_parts(
+    config: &Config,
+    deployment: &Deployment,
+) -> Result<(SyncParts, Vec<Arbiter>), AppError> {
     let SyncConfig { company_mib, total_mib, lines_max, .. } = config.sync;
     let day_ms = 24 * 60 * 60 * 1000;
     let bounds = Bounds {
@@ -266,9 +269,11 @@ fn sync_parts(config: &Config, deployment: &Deployment) -> Result<(SyncParts, Ar
     let folder = deployment.folder().join(SYNC_FOLDER);
     let spool = Spool::open(Arc::new(Disk), folder, description.deployment.id.0)
         .map_err(AppError::system("open the folder of bulk syncs"))?;
-    let arbiter = Arbiter::new();
-    let home = JobHome::new(&arbiter);
-    Ok((SyncParts { spool: Arc::new(spool), home, node: description.node, bounds }, arbiter))
+    let first = Arbiter::new();
+    let mut arbiters: Vec<_> = (1..cores(0)).map(|_| Arbiter::new()).collect();
+    let home = JobHome::new(&first, &arbiters);
+    arbiters.push(first);
+    Ok((SyncParts { spool: Arc::new(spool), home, node: description.node, bounds }, arbiters))
 }
 
 fn guessing_rules(config: &GuessingConfig) -> Rules {

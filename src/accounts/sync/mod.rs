@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `receive` `lines` | the stream on its way to the spool |
 //! | `note` `jobs` | what is known of a job, who is next, how much they take |
-//! | `run` `course` | a job from its rows to its verdicts, also after an interruption |
+//! | `run` `course` `judge` | a job from its rows to its verdicts, also after an interruption |
 //! | `groups` `unit` `merge` | which rows are about one person, and what they say together |
 //! | `row` | one row, read |
 //! | `target` `apply` | whom it is about, and what it changes |
@@ -20,6 +20,7 @@ mod apply;
 mod course;
 mod groups;
 mod jobs;
+mod judge;
 mod lines;
 mod merge;
 mod note;

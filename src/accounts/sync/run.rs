@@ -9,13 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
-
 use crate::accounts::Accounts;
 use crate::accounts::caller::Caller;
 use crate::accounts::error::AccountError;
-use crate::actors::Unavailable;
 use crate::crypto::sealing::JobKey;
 use crate::events::event::Cause;
 use crate::events::stamp::Revision;
@@ -25,25 +21,18 @@ use super::apply::Asker;
 use super::course::Course;
 use super::groups::Groups;
 use super::jobs::Job;
+use super::judge::{Judge, Passed};
 use super::lines::LineReader;
-use super::merge::{merge, people};
 use super::note::{Note, State};
-use super::row::{Fault, Row, reference_of};
 use super::unit::{Unit, read_group};
 use super::unreadable;
-use super::verdict::{Came, Judged, Verdict};
+use super::verdict::Judged;
 
 /// Groups of lines that are applied before their verdicts are made durable.
 const BATCH: usize = 2048;
 
 /// How long it waits for what the node cannot do now.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// The same for what is full at this moment only.
-const SHORT_PAUSE: Duration = Duration::from_millis(5);
-
-/// How often what cannot be opened is tried before a row is given up.
-const KEY_TRIES: u32 = 40;
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -54,17 +43,12 @@ enum Ended {
     /// The company is not there any more.
     #[error("the company of the job is gone")]
     NoCompany,
+    /// The threads of jobs are ending: the next start of the node goes on with it.
+    #[error("the node is stopping")]
+    Stopping,
     /// Its files cannot be read or written.
     #[error("the spool fails")]
     Spool(#[from] io::Error),
-}
-
-/// What became of a group.
-enum Passed {
-    Judged(Vec<Judged>),
-    /// It names a time that has not come yet.
-    Waits(Unit, u64),
-    Cancelled,
 }
 
 impl Accounts {
@@ -73,6 +57,7 @@ impl Accounts {
         let ended = match self.carry_out(&job).await {
             Ok(()) => State::Done,
             Err(Ended::Cancelled) => State::Cancelled,
+            Err(Ended::Stopping) => return,
             Err(error) => {
                 tracing::error!(job = %job.number, error = %error, "a bulk sync failed");
                 State::Failed
@@ -84,7 +69,7 @@ impl Accounts {
         self.start_jobs();
     }
 
-    async fn carry_out(&self, job: &Job) -> Result<(), Ended> {
+    async fn carry_out(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), Ended> {
         let now = self.parts.clock.unix_ms();
         let again = job.note().started_ms.is_some();
         let begin = |note: &mut Note| {
@@ -155,8 +140,8 @@ impl Accounts {
 
 /// A job under way.
 struct Running<'a> {
-    accounts: &'a Accounts,
-    job: &'a Job,
+    accounts: &'a Arc<Accounts>,
+    job: &'a Arc<Job>,
     key: Arc<JobKey>,
     again_since: Option<Revision>,
     waiting: Vec<(Unit, u64)>,
@@ -227,20 +212,17 @@ impl Running<'_> {
             dry_run: note.dry_run,
             again_since: self.again_since.take(),
         };
-        let in_flight = self.accounts.syncs.parts.bounds.in_flight.max(1);
-        let units = std::mem::take(&mut self.batch);
-        let passing = units.into_iter().map(|unit| self.judge(&asker, unit, may_wait));
-        let mut passed = stream::iter(passing).buffer_unordered(in_flight);
-        let (mut judged, mut waiting, mut cancelled) = (Vec::new(), Vec::new(), false);
-        while let Some(one) = passed.next().await {
+        let (accounts, job) = (Arc::clone(self.accounts), Arc::clone(self.job));
+        let judge = Arc::new(Judge { accounts, job, asker, may_wait });
+        let passed = judge.all(std::mem::take(&mut self.batch)).await.ok_or(Ended::Stopping)?;
+        let (mut judged, mut cancelled) = (Vec::new(), false);
+        for one in passed {
             match one {
                 Passed::Judged(verdicts) => judged.extend(verdicts),
-                Passed::Waits(unit, until) => waiting.push((unit, until)),
+                Passed::Waits(unit, until) => self.waiting.push((unit, until)),
                 Passed::Cancelled => cancelled = true,
             }
         }
-        drop(passed);
-        self.waiting.extend(waiting);
         // Of a group that was interrupted, some lines may have their verdicts.
         judged.retain(|one| !course.done.has(one.line.saturating_sub(1)));
         judged.sort_by_key(|one| one.line);
@@ -271,94 +253,6 @@ impl Running<'_> {
                     judged.retain(|one| !course.done.has(one.line.saturating_sub(1)));
                 }
             }
-        }
-    }
-
-    /// What a group of lines comes to.
-    async fn judge(&self, asker: &Asker, unit: Unit, may_wait: bool) -> Passed {
-        let mut judged = Vec::new();
-        if let Some(lines) = unit.too_many {
-            let came = Came::refused(Verdict::Conflict, Fault::whole("too_many_rows"));
-            judged.extend(lines.into_iter().map(|line| came.on(line + 1, None)));
-            return Passed::Judged(judged);
-        }
-        let mut rows = Vec::with_capacity(unit.lines.len());
-        for (line, bytes) in &unit.lines {
-            match self.accounts.read_row(asker.country, bytes) {
-                Ok(row) => rows.push((*line, row)),
-                Err(fault) => {
-                    let came = Came::refused(Verdict::Invalid, fault);
-                    judged.push(came.on(line + 1, reference_of(bytes)));
-                }
-            }
-        }
-        let latest = rows.iter().filter_map(|(_, row)| row.latest()).max().unwrap_or_default();
-        if may_wait && latest > self.accounts.parts.clock.unix_ms() {
-            return Passed::Waits(unit, latest);
-        }
-        for person in self.people(asker, rows).await {
-            let named: Vec<_> =
-                person.iter().map(|(line, row)| (line + 1, row.reference.clone())).collect();
-            let Some(came) = self.came(asker, person).await else { return Passed::Cancelled };
-            let first = named.first().map(|(line, _)| *line);
-            for (line, reference) in named {
-                let mut came = came.clone();
-                // The first row of a new person makes the user, the others add to it.
-                if came.verdict == Verdict::Created && Some(line) != first {
-                    came.verdict = Verdict::Applied;
-                }
-                judged.push(came.on(line, reference));
-            }
-        }
-        Passed::Judged(judged)
-    }
-
-    /// The rows of each person.
-    async fn people(&self, asker: &Asker, rows: Vec<(u32, Row)>) -> Vec<Vec<(u32, Row)>> {
-        if rows.len() < 2 {
-            return rows.into_iter().map(|row| vec![row]).collect();
-        }
-        let mut meant = Vec::with_capacity(rows.len());
-        for (_, row) in &rows {
-            let target = self.accounts.target(&asker.caller, row).await;
-            meant.push(target.ok().and_then(|target| target.user()));
-        }
-        let places: Vec<_> = rows.iter().zip(&meant).map(|((_, row), user)| (row, *user)).collect();
-        let people = people(&places);
-        let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
-        let mut take = |place: usize| rows.get_mut(place).and_then(Option::take);
-        people.into_iter().map(|them| them.into_iter().filter_map(&mut take).collect()).collect()
-    }
-
-    /// What the rows of one person come to; none where the job is to end first.
-    async fn came(&self, asker: &Asker, person: Vec<(u32, Row)>) -> Option<Came> {
-        let row = match merge(person.into_iter().map(|(_, row)| row).collect()) {
-            Ok(row) => row,
-            Err(fault) => return Some(Came::refused(Verdict::Conflict, fault)),
-        };
-        let mut keys_failed = 0;
-        loop {
-            let error = match self.accounts.apply(asker, &row).await {
-                Ok(came) => return Some(came),
-                Err(error) => error,
-            };
-            if self.job.is_cancelled() {
-                return None;
-            }
-            let pause = match &error {
-                AccountError::Unavailable(Unavailable::Overloaded) => SHORT_PAUSE,
-                AccountError::Unavailable(_) => PAUSE,
-                AccountError::Keys(_) if keys_failed < KEY_TRIES => {
-                    keys_failed += 1;
-                    PAUSE
-                }
-                _ => {
-                    tracing::warn!(%error, "a row of a bulk sync cannot be applied");
-                    let fault = Fault::whole("not_ready");
-                    return Some(Came::refused(Verdict::Invalid, fault));
-                }
-            };
-            tokio::time::sleep(pause).await;
         }
     }
 }
