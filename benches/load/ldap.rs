@@ -23,6 +23,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The top of its tree.
 const SUFFIX: &str = "dc=bench";
 
+/// Who may add people, and the password for that.
+const MANAGER_PASSWORD: &str = "only for this run";
+
+fn manager() -> String {
+    format!("cn=manager,{SUFFIX}")
+}
+
 /// A running server with some people. Ended when dropped.
 pub struct Slapd {
     port: u16,
@@ -34,7 +41,15 @@ pub struct Done {
     /// Operations a second.
     pub rate: f64,
     /// How long each took, in microseconds.
-    pub latency: Histogram<u64>,
+    latency: Histogram<u64>,
+}
+
+impl Done {
+    /// A quantile of the latency, in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds are far below 2^52")]
+    pub fn ms(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    }
 }
 
 impl Slapd {
@@ -88,27 +103,53 @@ impl Slapd {
         people: &[(String, String)],
         password: Option<&str>,
     ) -> anyhow::Result<Done> {
+        let step = people.len() / clients.max(1);
+        self.each(clients, lasting, &|connection, client, number| {
+            let place = (client * step + number) % people.len().max(1);
+            let (mail, _) = people.get(place).context("nobody to find")?;
+            let name = connection.find(mail)?;
+            if let Some(password) = password {
+                ensure!(connection.bind(&name, password)?, "{mail} was refused");
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets so many clients add people, each answered when it is durable.
+    pub fn add(&self, clients: usize, lasting: Duration) -> anyhow::Result<Done> {
+        self.each(clients, lasting, &|connection, client, number| {
+            if number == 0 {
+                ensure!(connection.bind(&manager(), MANAGER_PASSWORD)?, "the manager was refused");
+            }
+            connection.add(&format!("new-{client}-{number}"))
+        })
+    }
+
+    /// Lets so many clients do something again and again, each on a connection of its own: given
+    /// that, its number and how often it did it before.
+    fn each(
+        &self,
+        clients: usize,
+        lasting: Duration,
+        once: &(dyn Fn(&mut Connection, usize, usize) -> anyhow::Result<()> + Sync),
+    ) -> anyhow::Result<Done> {
         let began = Instant::now();
         let all = std::thread::scope(|scope| {
-            let client = |first: usize| {
+            let client = move |client: usize| {
                 let mut connection = Connection::open(self.port)?;
                 let mut latency = Histogram::<u64>::new(3)?;
-                for (mail, _) in people.iter().cycle().skip(first) {
+                for number in 0.. {
                     if began.elapsed() >= lasting {
                         break;
                     }
                     let sent = Instant::now();
-                    let name = connection.find(mail)?;
-                    if let Some(password) = password {
-                        ensure!(connection.bind(&name, password)?, "{mail} was refused");
-                    }
+                    once(&mut connection, client, number)?;
                     let took = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
                     latency.record(took.max(1))?;
                 }
                 anyhow::Ok(latency)
             };
-            let step = people.len() / clients.max(1);
-            let clients = (0..clients).map(|number| scope.spawn(move || client(number * step)));
+            let clients = (0..clients).map(|number| scope.spawn(move || client(number)));
             let mut all = Histogram::<u64>::new(3)?;
             for client in clients.collect::<Vec<_>>() {
                 all.add(client.join().map_err(|_| anyhow::anyhow!("a client broke off"))??)?;
@@ -130,7 +171,7 @@ impl Drop for Slapd {
 }
 
 fn settings(folder: &Path) -> String {
-    let folder = folder.display();
+    let (folder, manager) = (folder.display(), manager());
     format!(
         "include /etc/ldap/schema/core.schema\n\
          include /etc/ldap/schema/cosine.schema\n\
@@ -141,6 +182,8 @@ fn settings(folder: &Path) -> String {
          database mdb\n\
          maxsize 1073741824\n\
          suffix \"{SUFFIX}\"\n\
+         rootdn \"{manager}\"\n\
+         rootpw {MANAGER_PASSWORD}\n\
          directory {folder}/data\n\
          index objectClass,mail eq\n\
          access to attrs=userPassword by anonymous auth\n\
@@ -169,10 +212,13 @@ mod tag {
     pub const SEQUENCE: u8 = 0x30;
     pub const BIND: u8 = 0x60;
     pub const BIND_DONE: u8 = 0x61;
+    pub const ADD: u8 = 0x68;
+    pub const ADD_DONE: u8 = 0x69;
     pub const SEARCH: u8 = 0x63;
     pub const ENTRY: u8 = 0x64;
     pub const SEARCH_DONE: u8 = 0x65;
     pub const PASSWORD: u8 = 0x80;
+    pub const SET: u8 = 0x31;
     pub const EQUAL: u8 = 0xA3;
 }
 
@@ -245,6 +291,29 @@ impl Connection {
                 (other, _) => bail!("an answer of kind {other:#x} to a search"),
             }
         }
+    }
+
+    /// Adds a person.
+    fn add(&mut self, name: &str) -> anyhow::Result<()> {
+        let mail = format!("{name}@bench.example.com");
+        let attributes = [
+            ("objectClass", "inetOrgPerson"),
+            ("uid", name),
+            ("cn", name),
+            ("sn", name),
+            ("mail", &mail),
+        ];
+        let attributes = attributes.map(|(kind, value)| {
+            let values = element(tag::SET, &element(tag::TEXT, value.as_bytes()));
+            element(tag::SEQUENCE, &[element(tag::TEXT, kind.as_bytes()), values].concat())
+        });
+        let entry = element(tag::TEXT, format!("uid={name},{SUFFIX}").as_bytes());
+        let attributes = element(tag::SEQUENCE, &attributes.concat());
+        self.send(tag::ADD, &[entry, attributes].concat())?;
+        let (kind, result) = self.receive()?;
+        let (_, code, _) = split(&result).context("a result without a code")?;
+        ensure!((kind, code) == (tag::ADD_DONE, &[0][..]), "{name} was not added: {result:?}");
+        Ok(())
     }
 
     /// Whether this is its password.

@@ -127,7 +127,7 @@ fn slapd(folder: &Path, lasting: Duration, report: &mut Report) -> anyhow::Resul
     let people: Vec<_> = people.map(|(number, hash)| (email(number), hash.clone())).collect();
     let slapd = Slapd::start(&folder.join("slapd"), &people)?;
     let done = slapd.drive(SATURATING, lasting, &people, Some(PASSWORD))?;
-    let times = [Some(done.rate), Some(ms(&done.latency, 0.5)), Some(ms(&done.latency, 0.99))];
+    let times = [Some(done.rate), Some(done.ms(0.5)), Some(done.ms(0.99))];
     report.row("slapd: search by mail, then bind", &times);
     Ok(Some(done.rate))
 }

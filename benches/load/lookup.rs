@@ -8,6 +8,7 @@ use crate::Options;
 use crate::bare::Bare;
 use crate::drive::{Calls, Drive, Driven, drive};
 use crate::http::request;
+use crate::ldap::{Done, Slapd};
 use crate::node::{Made, email, with_users};
 use crate::report::{Report, median};
 use crate::sign::Signer;
@@ -48,9 +49,30 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         };
         report.row(name, &[of(&Driven::rate), of(&|it| it.ms(0.5)), of(&|it| it.ms(0.99))]);
     }
+    slapd(options, users, &mut report)?;
     report.note(format!("{} clients, {users} users in turn; medians of rounds", options.clients));
     report.finish(&options.folder)?;
     node.stop().map(drop)
+}
+
+/// The same question to slapd: who has this address?
+fn slapd(options: &Options, users: usize, report: &mut Report) -> anyhow::Result<()> {
+    if !Slapd::is_there() {
+        report.note("slapd is not installed: no comparison (apt-get install slapd)".to_owned());
+        return Ok(());
+    }
+    let people: Vec<_> = (0..users as u64).map(|number| (email(number), "none".into())).collect();
+    let slapd = Slapd::start(&options.folder.join("slapd"), &people)?;
+    let lasting = Duration::from_secs(options.seconds);
+    let rounds = (0..options.rounds).map(|_| slapd.drive(options.clients, lasting, &people, None));
+    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
+    let of =
+        |value: &dyn Fn(&Done) -> f64| Some(median(&rounds.iter().map(value).collect::<Vec<_>>()));
+    report.row(
+        "slapd: search by mail",
+        &[of(&|it| it.rate), of(&|it| it.ms(0.5)), of(&|it| it.ms(0.99))],
+    );
+    Ok(())
 }
 
 fn read(options: &Options, address: &str, calls: Calls) -> anyhow::Result<Driven> {

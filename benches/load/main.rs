@@ -7,7 +7,7 @@
 //! | `bare` `raw` | what the web framework and the disk can do at best |
 //! | `broker` | RabbitMQ, and what its queue can do at best |
 //! | `ldap` | slapd, where it is installed |
-//! | `login` `writes` `start` `lookup` `overload` `log` `replay` `replication` | one each |
+//! | `login` `writes` `start` `lookup` `mixed` `overload` `log` `replay` `replication` `sync` | one each |
 //! | `report` | table and JSON |
 #![expect(
     clippy::print_stdout,
@@ -24,6 +24,7 @@ mod ldap;
 mod log;
 mod login;
 mod lookup;
+mod mixed;
 mod node;
 mod overload;
 mod raw;
@@ -70,6 +71,15 @@ enum What {
     Replication(Options),
     /// Bulk sync: new users, and the same file again.
     Sync(Options),
+    /// All kinds of calls at once, each an open loop at its own rate, beside a bulk sync.
+    Mixed {
+        #[command(flatten)]
+        options: Options,
+        /// Calls a second: 40% look-ups, 25% reads, 15% writes, 12% logins, 3% wrong passwords, 5%
+        /// registrations. A fifth are bcrypts.
+        #[arg(long, default_value_t = 200.0)]
+        rate: f64,
+    },
     /// Serve the bare handler (started by the other measurements).
     #[command(hide = true)]
     Bare {
@@ -123,6 +133,7 @@ fn main() -> anyhow::Result<()> {
         What::Replay(options) => replay::run(&options),
         What::Replication(options) => replication::run(&options),
         What::Sync(options) => sync::run(&options),
+        What::Mixed { options, rate } => mixed::run(&options, rate),
         What::Bare { logins } => bare::serve(logins),
     }
 }

@@ -157,14 +157,14 @@ impl Node {
     }
 
     /// Makes a company whose old hashes are salted SHA-256. Returns its API key.
-    pub fn company(&self) -> anyhow::Result<String> {
-        let key = self.plain_company("bench")?;
+    pub fn company(&self, id: &str) -> anyhow::Result<String> {
+        let key = self.plain_company(id)?;
         let profile = json!({
             "scheme": "digest", "digest": "sha256", "encoding": "hex",
             "salt_position": "prefix", "salt_encoding": "utf8", "rounds": 1,
         });
-        let path = "/operator/companies/bench/hash-profiles/NG/default";
-        self.operate("PUT", path, Some(&profile))?;
+        let path = format!("/operator/companies/{id}/hash-profiles/NG/default");
+        self.operate("PUT", &path, Some(&profile))?;
         Ok(key)
     }
 }
@@ -208,7 +208,7 @@ pub fn with_users(options: &Options, users: usize) -> anyhow::Result<(Node, Made
     }
     std::fs::create_dir_all(&options.folder)?;
     let node = Node::start(&options.program, &data)?;
-    let key = node.company()?;
+    let key = node.company("bench")?;
     eprintln!("registering {users} users");
     let (registered, users) = register(&node, &key, 0, users, options.clients)?;
     eprintln!("registered {} users: {:.0} a second", users.len(), registered.rate());

@@ -141,7 +141,7 @@ impl Pair {
         let settings = [of("eu", "us"), of("us", "eu")];
         let eu = Node::start_with(&options.program, &eu_data, &settings[0])?;
         let us = Node::start_with(&options.program, &us_data, &settings[1])?;
-        let key = eu.company()?;
+        let key = eu.company("bench")?;
         let users = options.users.unwrap_or(2000);
         eprintln!("registering {users} users");
         let (_, users) = register(&eu, &key, 0, users, options.clients)?;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::http::request;
 use crate::node::Node;
 
-/// A company whose calls must be signed.
+/// A company that signs its calls.
 pub struct Signer {
     key: ClientKey,
     key_id: String,
@@ -35,12 +35,17 @@ struct Claims<'a> {
 }
 
 impl Signer {
-    /// Makes the company at a node.
+    /// Makes a company at a node whose calls must be signed, and which may only read.
     pub fn make(node: &Node) -> anyhow::Result<Self> {
         let company = "signer";
         let body = json!({ "countries": ["NG"], "signing": "required" });
         node.operate("PUT", &format!("/operator/companies/{company}"), Some(&body))?;
-        let body = json!({ "scopes": ["read"], "signing": "hs256" });
+        Self::of(node, company, &["read"])
+    }
+
+    /// A new key of a company that is there.
+    pub fn of(node: &Node, company: &'static str, scopes: &[&str]) -> anyhow::Result<Self> {
+        let body = json!({ "scopes": scopes, "signing": "hs256" });
         let path = format!("/operator/companies/{company}/keys");
         let issued = node.operate("POST", &path, Some(&body))?;
         let text = |name: &str| issued.get(name).and_then(|it| it.as_str()).map(str::to_owned);

@@ -33,7 +33,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let file = options.folder.join("sync.ndjson");
     write_rows(&file, users)?;
     let node = Node::start(&options.program, &data)?;
-    node.company()?;
+    node.company("bench")?;
     let scopes = json!({ "scopes": ["sync"] });
     let issued = node.operate("POST", "/operator/companies/bench/keys", Some(&scopes))?;
     let key = issued.get("api_key").and_then(Value::as_str).context("no API key")?;
@@ -54,7 +54,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     node.stop().map(drop)
 }
 
-fn write_rows(path: &Path, users: usize) -> anyhow::Result<()> {
+/// Writes rows of new users.
+pub fn write_rows(path: &Path, users: usize) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for number in 0..users as u64 {
         let row = json!({

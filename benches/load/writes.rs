@@ -1,7 +1,8 @@
-//! Durable profile writes over HTTP, beside their two limits in the same run: the disk's and the
-//! web framework's.
+//! Durable profile writes over HTTP, beside their two limits in the same run, the disk's and the
+//! web framework's, and beside what slapd makes durable.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,9 +11,11 @@ use crate::Options;
 use crate::bare::Bare;
 use crate::drive::{Calls, Drive, Driven, drive};
 use crate::http::request;
+use crate::ldap::Slapd;
 use crate::node::{Made, with_users};
 use crate::raw;
 use crate::report::{Report, median};
+use crate::sign::Signer;
 
 /// The share of the greatest rate at which the open loop runs.
 const OPEN_SHARE: f64 = 0.6;
@@ -23,6 +26,7 @@ struct Round {
     raw: raw::Appended,
     bare: Driven,
     node: Driven,
+    signed: Driven,
     cpu_us: f64,
 }
 
@@ -31,6 +35,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let users = options.users.unwrap_or(10_000);
     let (node, made) = with_users(options, users)?;
     let bare = Bare::start()?;
+    let key = Arc::new(Signer::of(&node, "bench", &["write"])?);
     let data = options.data(users);
     let lasting = Duration::from_secs(options.seconds);
     let closed =
@@ -51,7 +56,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let cpu_us = (node.cpu_seconds()? - cpu) * 1e6 / written.answered as f64;
         record = usize::try_from((log_bytes(&data)? - before) / (first - warm.limit))?;
-        rounds.push(Round { raw, bare, node: written, cpu_us });
+        let closed = Drive { lasting, ..closed_loop(&node.address, options.clients) };
+        let signed = drive(&closed, signed_patches(&made, &key, first))?;
+        first += signed.answered;
+        rounds.push(Round { raw, bare, node: written, signed, cpu_us });
     }
     let rate = median(&rounds.iter().map(|round| round.node.rate()).collect::<Vec<_>>());
     let rate = (rate * OPEN_SHARE).round();
@@ -89,6 +97,18 @@ fn patches(made: &Made, first: u64) -> Calls {
     })
 }
 
+/// The same, signed. The client signs while it measures: what that takes, the node does not have.
+fn signed_patches(made: &Made, signer: &Arc<Signer>, first: u64) -> Calls {
+    let (signer, users) = (Arc::clone(signer), made.users.clone());
+    Calls::new(move |number| {
+        let number = first + number;
+        let at = usize::try_from(number).unwrap_or_default() % users.len();
+        let user = users.get(at).map(String::as_str).unwrap_or_default();
+        let body = format!(r#"{{"profile":{{"nickname":"Nickname {number}"}}}}"#);
+        signer.request("PATCH", &format!("/v1/users/{user}"), &body)
+    })
+}
+
 /// Bytes of the log's segments.
 fn log_bytes(data: &Path) -> anyhow::Result<u64> {
     folder_bytes(&data.join("log"))
@@ -103,6 +123,19 @@ pub fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
         bytes += if about.is_dir() { folder_bytes(&entry.path())? } else { about.len() };
     }
     Ok(bytes)
+}
+
+/// What slapd makes durable: people added, one answer each.
+fn slapd(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    if !Slapd::is_there() {
+        report.note("slapd is not installed: no comparison (apt-get install slapd)".to_owned());
+        return Ok(());
+    }
+    let slapd = Slapd::start(&options.folder.join("slapd"), &[])?;
+    let done = slapd.add(options.clients, Duration::from_secs(options.seconds))?;
+    let times = [Some(done.rate), Some(done.ms(0.5)), Some(done.ms(0.99)), None];
+    report.row(&format!("slapd: durable adds, {} clients", options.clients), &times);
+    Ok(())
 }
 
 fn report(
@@ -133,6 +166,16 @@ fn report(
             of(&|it| it.cpu_us),
         ],
     );
+    report.row(
+        &format!("jcas: the same, signed, {clients} clients"),
+        &[
+            of(&|it| it.signed.rate()),
+            of(&|it| it.signed.ms(0.5)),
+            of(&|it| it.signed.ms(0.99)),
+            None,
+        ],
+    );
+    slapd(options, &mut report)?;
     report.row(
         &format!("jcas: open loop at {rate} a second, from when each was due"),
         &[Some(open.rate()), Some(open.ms(0.5)), Some(open.ms(0.99)), None],
