@@ -5,6 +5,7 @@
 //! it. A receipt is read from the user's own events: who confirmed is nowhere else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use crate::events::state::UserState;
 use super::caller::Caller;
 use super::error::AccountError;
 use super::view::rfc3339;
-use super::{Accounts, Loaded};
+use super::{Accounts, Loaded, Unavailable};
 
 /// How far an erasure has come.
 #[derive(Debug, Serialize)]
@@ -50,37 +51,55 @@ const fn word(complete: bool) -> &'static str {
 
 impl Accounts {
     /// Forgets a person, or says how far that has come; `everywhere` with all users the user is
-    /// linked with.
+    /// linked with. It goes on by itself: a caller that hangs up does not leave some of them.
     pub async fn erase(
-        &self,
-        caller: &Caller,
+        self: &Arc<Self>,
+        caller: Caller,
         user: UserId,
         everywhere: bool,
     ) -> Result<Receipt, AccountError> {
-        require_any(caller)?;
-        let loaded = match self.load(user).await {
-            Err(AccountError::UserErased) => return self.receipt_of(user).await,
-            loaded => loaded?,
-        };
-        let mut users = vec![user];
-        if everywhere {
+        require_any(&caller)?;
+        let accounts = Arc::clone(self);
+        let running = super::by_itself(async move {
+            let loaded = accounts.load_any(user).await?;
+            if loaded.user().is_none_or(|state| !state.is_live() && state.erased.is_none()) {
+                return Err(AccountError::UserNotFound);
+            }
+            accounts.erase_live(&caller, &loaded, everywhere).await?;
+            accounts.receipt_of(user).await
+        });
+        running.await.map_err(|_| AccountError::Unavailable(Unavailable::NotReady))?
+    }
+
+    /// Erases a user, or all of its account who are there. One who is gone already leads to the
+    /// others all the same; and the one that was asked for is erased last, so that a call that was
+    /// cut short says `complete` of nobody before all are gone.
+    async fn erase_live(
+        &self,
+        caller: &Caller,
+        loaded: &Loaded,
+        everywhere: bool,
+    ) -> Result<(), AccountError> {
+        let live = loaded.users.iter().filter(|(_, state)| state.is_live()).map(|(id, _)| *id);
+        let mut users: Vec<_> = live.filter(|id| everywhere || *id == loaded.requested).collect();
+        users.sort_by_key(|id| *id == loaded.requested);
+        if everywhere && !users.is_empty() {
             // Who may not erase all of them erases none.
-            caller.require_policy(Policy::Erase, &loaded)?;
-            users = loaded.users.iter().filter(|(_, it)| it.is_live()).map(|it| *it.0).collect();
+            caller.require_policy(Policy::Erase, loaded)?;
         }
-        if everywhere && is_elsewhere(caller, &loaded) {
-            return Err(self.let_go(caller, &loaded, &users).await);
+        if everywhere && is_elsewhere(caller, loaded) {
+            return Err(self.let_go(caller, loaded, &users).await);
         }
         for user in users {
-            match self.ask_of(caller, &loaded, user, None, Command::Erase).await {
+            match self.ask_of(caller, loaded, user, None, Command::Erase).await {
                 Err(AccountError::Rejected(Rejection::LinkedElsewhere)) => {
-                    return Err(self.let_go(caller, &loaded, &[user]).await);
+                    return Err(self.let_go(caller, loaded, &[user]).await);
                 }
                 answered => answered?,
             };
             self.parts.vault.forget(user);
         }
-        self.receipt_of(user).await
+        Ok(())
     }
 
     /// The company has no customers in the users any more, and is told why that is all.
@@ -149,7 +168,7 @@ fn is_elsewhere(caller: &Caller, loaded: &Loaded) -> bool {
         state.memberships.iter().any(|(company, cell)| cell.value && *company != caller.company)
     };
     let only_own = caller.policies.reach(Policy::Erase) == Reach::Own;
-    only_own && loaded.users.values().any(|state| is_others(state))
+    only_own && loaded.users.values().any(|state| state.is_live() && is_others(state))
 }
 
 /// Whom a company may erase depends on the user; that it may erase anybody does not.

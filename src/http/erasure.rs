@@ -36,7 +36,7 @@ pub(super) async fn erase(
     query: web::Query<EraseQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let followed = api.accounts.write_for(Replicate::given(query.replicate));
-    let receipt = api.accounts.erase(&company.0, user_id(&id)?, query.everywhere).await?;
+    let receipt = api.accounts.erase(company.0, user_id(&id)?, query.everywhere).await?;
     let replication = followed.spread().await.into();
     Ok(HttpResponse::Accepted().json(Erased { receipt, replication }))
 }
