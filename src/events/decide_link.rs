@@ -76,8 +76,11 @@ pub fn decide_link<S: Borrow<UserState>>(
             between.require_few()?;
             draft(now, Event::UsersLinked(UsersLinked { pair, automatic: false }))
         }
-        // Once: whatever anybody decided about the two before stands.
-        LinkCommand::LinkByItself if linked || link.is_some() || !between.share_verified() => {
+        // Once: whatever anybody decided before stands, about the two and about whomever the link
+        // would join by way of them.
+        LinkCommand::LinkByItself
+            if linked || !between.share_verified() || between.is_decided_across() =>
+        {
             return Ok(UNCHANGED);
         }
         LinkCommand::LinkByItself => {
@@ -144,6 +147,12 @@ impl<S: Borrow<UserState>> Between<'_, S> {
             }
         }
         side
+    }
+
+    /// Whether anything was ever said between one of the first one's side and one of the other's.
+    fn is_decided_across(&self) -> bool {
+        let (ones, others) = (self.side_of(self.one, None), self.side_of(self.other, None));
+        ones.iter().any(|one| others.iter().any(|other| self.link(*one, *other).is_some()))
     }
 
     /// Whether both have a verified claim on one e-mail address. A phone number may have changed

@@ -153,6 +153,33 @@ fn the_system_links_by_verified_e_mail_alone_once_and_with_the_lowest_time() {
 }
 
 #[test]
+fn the_system_joins_nobody_whom_somebody_said_apart_by_way_of_others() {
+    let verified = || vec![registered("shop").into(), claimed("a@x.ng", true).into()];
+    let plain = || vec![registered("shop").into()];
+    let four = || people([(1, verified()), (2, plain()), (3, verified()), (4, plain())]);
+    // 1 and 2 are one person, and so are 3 and 4; 1 and 3 share an address.
+    let joined = |apart: LinkCommand, pair: (u8, u8)| {
+        let mut people = four();
+        if apart == LinkCommand::Unlink {
+            people.say(LinkCommand::Link, pair);
+        }
+        people.say(apart, pair);
+        people.say(LinkCommand::Link, (1, 2));
+        people.say(LinkCommand::Link, (3, 4));
+        people.say(LinkCommand::LinkByItself, (1, 3))
+    };
+    for pair in [(1, 3), (2, 3), (2, 4), (4, 1)] {
+        for apart in [LinkCommand::Decline, LinkCommand::Unlink] {
+            assert_eq!(joined(apart, pair), Outcome::Unchanged, "{apart:?} {pair:?}");
+        }
+    }
+    let mut people = four();
+    people.say(LinkCommand::Link, (1, 2));
+    people.say(LinkCommand::Link, (3, 4));
+    assert_eq!(people.say(LinkCommand::LinkByItself, (1, 3)), Outcome::Applied);
+}
+
+#[test]
 fn every_pair_across_is_severed_and_the_side_without_the_password_loses_its_own() {
     let of = |ms: u64| vec![registered("shop").into(), made_at(ms, password_set("secret"))];
     let import = without_time(legacy_added("shop/NG", "old"));
