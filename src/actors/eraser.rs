@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! note of a tombstone -> the grace passes -> scan of the log for what is left of those who are due
-//!   -> blanked in the log -> the state folded anew -> confirmed -> note taken away
+//!   -> blanked in the log -> the state folded anew -> rows of earlier bulk syncs gone, verdicts
+//!   without them -> confirmed -> note taken away
 //! ```
 //!
 //! Each step may be done again: after a crash, and where a copy from before was restored, it begins
@@ -15,20 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::events::codec;
 use crate::events::command::{Caller, Command};
 use crate::events::event::Cause;
 use crate::events::ids::{NodeName, UserId};
-use crate::events::record::{LogPosition, Register, Subject};
+use crate::events::record::{LogPosition, Register};
 use crate::log::LogError;
 use crate::state::erasures::Erasure;
 use crate::state::error::StateError;
 use crate::state::store::Retired;
 
 use super::checkpointer::{Checkpoints, wait_for};
+use super::eraser_bounds::{Hour, NoRoom, require_room};
+use super::eraser_scan::{Found, blanked_here, left_in_log};
 use super::failure::{Failure, Unavailable};
 use super::house::{Asked, House};
-use super::rebuilding::{Around, Clean};
+use super::rebuilding::Around;
 use super::recovery::RecoveryError;
 
 /// Bodies that are blanked with one sync.
@@ -36,9 +38,6 @@ const BLANKED_AT_ONCE: usize = 4096;
 
 /// So long is waited after something failed. Each attempt reads the whole log.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// The time over which the number of users is bounded.
-const WINDOW: Duration = Duration::from_hours(1);
 
 /// How erasures are carried out.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +48,8 @@ pub struct ErasureRules {
     pub per_hour: u64,
     /// At least so long lies between two rebuilds.
     pub rebuild_every: Duration,
+    /// The device is not filled beyond this, in percent: the log would take no more events.
+    pub fill_percent: u8,
 }
 
 /// How erasures stand on this node.
@@ -72,6 +73,11 @@ pub struct Eraser {
     pub rules: ErasureRules,
     /// Forgets what is kept in memory of a user's keys.
     pub forget: Arc<dyn Fn(UserId) + Send + Sync>,
+    /// When the oldest bulk sync came whose rows are still kept, in milliseconds since 1970: they
+    /// may be about anybody who was there then.
+    pub rows_since: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// Takes users out of what bulk syncs keep when they are over. False: not now.
+    pub forget_in_verdicts: Arc<dyn Fn(BTreeSet<UserId>) -> bool + Send + Sync>,
     /// Where it shows how it stands.
     pub view: Arc<ErasureView>,
     /// What lies between two looks.
@@ -82,11 +88,16 @@ pub struct Eraser {
 #[derive(Default)]
 pub struct Memory {
     asserted: bool,
-    /// When the hour began, and how many users were blanked in it.
-    window: Option<(Duration, u64)>,
+    /// When the state was last folded anew, and when something last failed.
     rebuilt: Option<Duration>,
     failed: Option<Duration>,
+    /// It was folded anew, and that has not been confirmed yet.
+    unconfirmed: bool,
     held: BTreeSet<UserId>,
+    /// Users who count as blanked, but are not done with.
+    counted: BTreeSet<UserId>,
+    /// Users of whom only rows of a bulk sync may be left.
+    in_rows: BTreeSet<UserId>,
     retired: Option<Retired>,
 }
 
@@ -102,6 +113,9 @@ pub enum EraseError {
     /// The state could not be folded anew.
     #[error("the state cannot be folded anew")]
     Rebuild(#[from] RecoveryError),
+    /// A second state beside the one in use would fill the disk.
+    #[error(transparent)]
+    Room(#[from] NoRoom),
     /// A shard did not answer.
     #[error("a shard does not answer")]
     Shard(#[from] Unavailable),
@@ -110,8 +124,13 @@ pub enum EraseError {
     NotRecorded(Failure),
 }
 
-/// Where the log still holds what is to be blanked, by user.
-type Found = BTreeMap<UserId, Vec<LogPosition>>;
+/// What came of a look.
+enum Looked {
+    /// All that can be done now.
+    Done,
+    /// It could not be finished, and is begun anew after a pause.
+    GaveUp,
+}
 
 impl Eraser {
     /// Carries out what is due.
@@ -120,25 +139,27 @@ impl Eraser {
         checkpoints: &mut Checkpoints,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), EraseError> {
-        let now = checkpoints.clock.wall().monotonic();
-        if self.memory.failed.is_some_and(|at| now.saturating_sub(at) < PAUSE) {
+        let wall = Arc::clone(checkpoints.clock.wall());
+        let is_soon = |at: Duration| wall.monotonic().saturating_sub(at) < PAUSE;
+        if self.memory.failed.is_some_and(is_soon) {
             return Ok(());
         }
         self.memory.failed = None;
         let looked = self.try_look(checkpoints, stopped);
-        if looked.is_err() {
-            self.memory.failed = Some(now);
+        // From the end of the attempt: one that is long must not be all that the node does.
+        if !matches!(looked, Ok(Looked::Done)) {
+            self.memory.failed = Some(wall.monotonic());
         }
-        looked
+        looked.map(|_| ())
     }
 
     fn try_look(
         &mut self,
         checkpoints: &mut Checkpoints,
         stopped: &dyn Fn() -> bool,
-    ) -> Result<(), EraseError> {
+    ) -> Result<Looked, EraseError> {
         if !self.remove_retired(checkpoints)? {
-            return Ok(());
+            return Ok(Looked::Done);
         }
         if !self.memory.asserted {
             self.assert_tombstones(checkpoints, stopped)?;
@@ -152,69 +173,124 @@ impl Eraser {
         for user in notes.keys() {
             (self.forget)(*user);
         }
-        let now_ms = checkpoints.clock.wall().unix_ms();
-        let grace = self.rules.grace_ms;
-        let is_due = |notes: &[Erasure]| {
-            let first = notes.iter().map(|note| note.erased.unix_ms()).min();
-            first.is_some_and(|at| at.saturating_add(grace) <= now_ms)
-        };
-        let due: BTreeSet<_> =
-            notes.iter().filter(|(_, of)| is_due(of)).map(|(user, _)| *user).collect();
+        let (mut due, in_rows) = self.due(&notes, checkpoints.clock.wall().unix_ms());
         self.memory.held.retain(|user| due.contains(user));
-        self.carry_out(&due, checkpoints, stopped)?;
+        self.memory.counted.retain(|user| due.contains(user));
+        // Where only such rows are left there is nothing to look for until they are gone.
+        self.memory.in_rows.retain(|user| in_rows.contains(user));
+        due.retain(|user| !self.memory.in_rows.contains(user));
+        let looked = self.carry_out((&due, &in_rows), checkpoints, stopped)?;
         self.view.held_back.store(self.memory.held.len() as u64, Ordering::Relaxed);
-        Ok(())
+        Ok(looked)
+    }
+
+    /// Who is to be blanked by now, and of these who may be in rows that are still kept.
+    fn due(
+        &self,
+        notes: &BTreeMap<UserId, Vec<Erasure>>,
+        now_ms: u64,
+    ) -> (BTreeSet<UserId>, BTreeSet<UserId>) {
+        let rows_since = (self.rows_since)();
+        let (mut due, mut in_rows) = (BTreeSet::new(), BTreeSet::new());
+        for (user, of) in notes {
+            let first = of.iter().map(|note| note.erased.unix_ms()).min();
+            let Some(erased_ms) = first else { continue };
+            if erased_ms.saturating_add(self.rules.grace_ms) > now_ms {
+                continue;
+            }
+            due.insert(*user);
+            if rows_since.is_some_and(|since| since <= erased_ms) {
+                in_rows.insert(*user);
+            }
+        }
+        (due, in_rows)
     }
 
     fn carry_out(
         &mut self,
-        due: &BTreeSet<UserId>,
+        (due, in_rows): (&BTreeSet<UserId>, &BTreeSet<UserId>),
         checkpoints: &mut Checkpoints,
         stopped: &dyn Fn() -> bool,
-    ) -> Result<(), EraseError> {
-        let now = checkpoints.clock.wall().monotonic();
-        let allowed = self.allowed(now);
-        let soon = |at: Duration| now.saturating_sub(at) < self.rules.rebuild_every;
-        let nothing_new = allowed == 0 && due.is_subset(&self.memory.held);
-        if due.is_empty() || nothing_new || self.memory.rebuilt.is_some_and(soon) {
-            return Ok(());
+    ) -> Result<Looked, EraseError> {
+        let wall = Arc::clone(checkpoints.clock.wall());
+        let hour = Hour::of(checkpoints.store.blanked()?, wall.unix_ms(), self.rules.per_hour);
+        let soon = |at: Duration| wall.monotonic().saturating_sub(at) < self.rules.rebuild_every;
+        let waits = self.memory.rebuilt.is_some_and(soon) && !self.memory.unconfirmed;
+        let nothing_new = hour.left() == 0 && due.is_subset(&self.memory.held);
+        if due.is_empty() || nothing_new || waits {
+            return Ok(Looked::Done);
         }
+        require_room(checkpoints, self.rules.fill_percent)?;
         let below = checkpoints.log.durable();
-        let Some(found) = left_in_log(checkpoints, due, below, stopped)? else { return Ok(()) };
-        let (mut users, mut blanked) = (due.clone(), 0);
-        self.memory.held.clear();
-        for user in due {
-            let is_left = found.contains_key(user) || checkpoints.store.finds_erased(*user)?;
-            if is_left && blanked == allowed {
-                users.remove(user);
-                self.memory.held.insert(*user);
-            } else if is_left {
-                blanked += 1;
+        let Some(found) = left_in_log(checkpoints, due, below, stopped)? else {
+            return Ok(Looked::Done);
+        };
+        let mut users = due.clone();
+        self.memory.held = self.over(hour, &found);
+        self.warn_of_held(hour);
+        users.retain(|user| !self.memory.held.contains(user));
+        let mut is_left = false;
+        for user in &users {
+            is_left |= found.contains_key(user) || checkpoints.store.finds_erased(*user)?;
+        }
+        self.blank(hour, &users, &found, checkpoints)?;
+        if is_left {
+            if !self.rebuild(below, checkpoints, stopped)? {
+                return Ok(Looked::GaveUp);
+            }
+            self.memory.rebuilt = Some(wall.monotonic());
+            self.memory.unconfirmed = true;
+            tracing::info!(users = users.len(), "the state was folded anew without erased users");
+            // Nothing is confirmed while the old trees lie on the disk.
+            if !self.remove_retired(checkpoints)? {
+                return Ok(Looked::Done);
             }
         }
-        self.warn_of_held(allowed);
-        let positions = found.iter().filter(|(user, _)| users.contains(user));
-        let positions: Vec<_> = positions.flat_map(|(_, at)| at.iter().copied()).collect();
+        let confirmed: BTreeSet<_> = users.difference(in_rows).copied().collect();
+        if !(self.forget_in_verdicts)(confirmed.clone()) {
+            return Ok(Looked::GaveUp);
+        }
+        self.confirm(&confirmed, &found, checkpoints)?;
+        self.memory.in_rows.extend(users.intersection(in_rows));
+        for note in checkpoints.store.erasures()? {
+            if confirmed.contains(&note.user) && note.position < below {
+                checkpoints.store.forget_erasure(&note)?;
+            }
+        }
+        self.memory.unconfirmed = false;
+        Ok(Looked::Done)
+    }
+
+    /// Users who would be more than may be blanked in this hour.
+    fn over(&self, hour: Hour, found: &Found) -> BTreeSet<UserId> {
+        let counting = found.keys().filter(|user| !self.memory.counted.contains(user));
+        let may = usize::try_from(hour.left()).unwrap_or(usize::MAX);
+        counting.skip(may).copied().collect()
+    }
+
+    /// Blanks what was found of users. They are counted before, durably: a node that is killed and
+    /// started over and over blanks no more for it.
+    fn blank(
+        &mut self,
+        hour: Hour,
+        users: &BTreeSet<UserId>,
+        found: &Found,
+        checkpoints: &Checkpoints,
+    ) -> Result<(), EraseError> {
+        let found: BTreeMap<_, _> = found.iter().filter(|(user, _)| users.contains(user)).collect();
+        let counting: BTreeSet<UserId> = found.keys().copied().copied().collect();
+        let more = counting.difference(&self.memory.counted).count() as u64;
+        if more > 0 {
+            checkpoints.store.note_blanked(hour.and(more))?;
+            self.memory.counted.extend(counting);
+        }
+        let positions: Vec<_> = found.values().flat_map(|at| at.iter().copied()).collect();
         for some in positions.chunks(BLANKED_AT_ONCE) {
             checkpoints.log.blank(some)?;
         }
-        if blanked > 0 {
-            if !self.rebuild(Clean { users: &users, below }, checkpoints, stopped)? {
-                self.memory.failed = Some(now);
-                return Ok(());
-            }
-            self.memory.rebuilt = Some(now);
-            self.count(now, blanked);
-            // Nothing is confirmed while the old trees lie on the disk.
-            if !self.remove_retired(checkpoints)? {
-                return Ok(());
-            }
-        }
-        self.confirm(&users, &found, checkpoints)?;
-        for note in checkpoints.store.erasures()? {
-            if users.contains(&note.user) && note.position < below {
-                checkpoints.store.forget_erasure(&note)?;
-            }
+        if more > 0 {
+            self.view.done.fetch_add(more, Ordering::Relaxed);
+            tracing::info!(users = more, "erased users were blanked");
         }
         Ok(())
     }
@@ -222,22 +298,16 @@ impl Eraser {
     /// Folds the state anew. False: not now.
     fn rebuild(
         &mut self,
-        clean: Clean<'_>,
+        read_below: LogPosition,
         checkpoints: &mut Checkpoints,
         stopped: &dyn Fn() -> bool,
     ) -> Result<bool, EraseError> {
         let settle = || matches!(wait_for(self.house.settle()), Some(Ok(())));
         let distrust = &self.house.registry().state.distrust;
-        let around = Around { distrust, clean, settle: &settle, stopped };
+        let around = Around { distrust, read_below, settle: &settle, stopped };
         let rebuilt = checkpoints.rebuild(&around)?;
         let is_rebuilt = rebuilt.is_some();
-        if is_rebuilt {
-            tracing::info!(
-                users = clean.users.len(),
-                "the state was folded anew without erased users"
-            );
-            self.memory.retired = rebuilt.map(|rebuilt| rebuilt.retired);
-        }
+        self.memory.retired = rebuilt.map(|rebuilt| rebuilt.retired);
         Ok(is_rebuilt)
     }
 
@@ -278,8 +348,9 @@ impl Eraser {
     }
 
     /// A tombstone of a life that was cut off does not count; but what was blanked for it is gone.
-    /// So whoever holds a user without the key says again that the user is erased: then all nodes
-    /// hold the same. Without a life that is cut off there is no such user.
+    /// So whoever blanked a user's key says again that the user is erased: then all nodes hold the
+    /// same. Without a life that is cut off there is no such user. A key that came here without a
+    /// body says nothing: who left it out may have had any reason.
     fn assert_tombstones(
         &self,
         checkpoints: &Checkpoints,
@@ -288,21 +359,7 @@ impl Eraser {
         if self.house.registry().state.distrust.is_empty() {
             return Ok(());
         }
-        let mut without_key = BTreeSet::new();
-        for stored in checkpoints.log.reader().scan(LogPosition::START, None) {
-            let stored = stored?;
-            let position = stored.position;
-            let header = codec::decode_header(&stored.record.header)
-                .map_err(|source| RecoveryError::Record { position, source })?;
-            if let (Subject::User(user), Register::UserKey(_), None) =
-                (header.subject, header.register, &stored.record.body)
-            {
-                without_key.insert(user);
-            }
-            if stopped() {
-                return Ok(());
-            }
-        }
+        let Some(without_key) = blanked_here(checkpoints, stopped)? else { return Ok(()) };
         for user in without_key {
             if checkpoints.store.user(user)?.is_none_or(|state| state.erased.is_none()) {
                 tracing::warn!(%user, "a user whose key was blanked is erased again");
@@ -312,29 +369,9 @@ impl Eraser {
         Ok(())
     }
 
-    /// How many users may be blanked now.
-    fn allowed(&mut self, now: Duration) -> u64 {
-        match self.memory.window {
-            Some((since, count)) if now.saturating_sub(since) < WINDOW => {
-                self.rules.per_hour.saturating_sub(count)
-            }
-            _ => {
-                self.memory.window = None;
-                self.rules.per_hour
-            }
-        }
-    }
-
-    fn count(&mut self, now: Duration, blanked: u64) {
-        let (since, count) = self.memory.window.unwrap_or((now, 0));
-        self.memory.window = Some((since, count.saturating_add(blanked)));
-        self.view.done.fetch_add(blanked, Ordering::Relaxed);
-        tracing::info!(users = blanked, "erased users were blanked");
-    }
-
-    fn warn_of_held(&self, allowed: u64) {
+    fn warn_of_held(&self, hour: Hour) {
         let (held, per_hour) = (self.memory.held.len(), self.rules.per_hour);
-        if held > 0 && allowed > 0 {
+        if held > 0 && hour.left() > 0 {
             tracing::warn!(held, per_hour, "more users are erased than may be blanked in an hour");
         }
     }
@@ -349,31 +386,4 @@ impl Eraser {
         }
         Ok(true)
     }
-}
-
-/// What the log below a position still holds of users that erasure blanks. None: the node stops.
-fn left_in_log(
-    checkpoints: &Checkpoints,
-    users: &BTreeSet<UserId>,
-    below: LogPosition,
-    stopped: &dyn Fn() -> bool,
-) -> Result<Option<Found>, EraseError> {
-    let mut found = Found::new();
-    for stored in checkpoints.log.reader().scan(LogPosition::START, Some(below)) {
-        let stored = stored?;
-        let position = stored.position;
-        let header = codec::decode_header(&stored.record.header)
-            .map_err(|source| RecoveryError::Record { position, source })?;
-        if let Subject::User(user) = header.subject
-            && header.kind.is_blanked_by_erasure()
-            && stored.record.body.is_some()
-            && users.contains(&user)
-        {
-            found.entry(user).or_default().push(position);
-        }
-        if stopped() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(found))
 }

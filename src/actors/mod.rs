@@ -15,6 +15,8 @@ pub mod answers;
 pub mod checkpointer;
 pub mod directory;
 pub mod eraser;
+pub mod eraser_bounds;
+mod eraser_scan;
 pub mod failure;
 pub mod feed;
 pub mod holds;

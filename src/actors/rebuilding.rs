@@ -10,38 +10,26 @@
 //! are in them already, and what it does not know of yet it is told of later, as always. Until then
 //! a row may lie behind, so the checkpoint claims only what every actor had before the exchange.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::events::ids::UserId;
 use crate::events::record::LogPosition;
 use crate::events::registry::{Distrust, RegistryState};
 use crate::log::LogReader;
 use crate::state::checkpoint::Checkpoint;
-use crate::state::erasures::erasures_in;
-use crate::state::error::StateError;
-use crate::state::kv::Kv;
+use crate::state::erasures::carry;
 use crate::state::store::{Retired, Store};
 use crate::state::trees::Trees;
 
 use super::checkpointer::Checkpoints;
 use super::recovery::{RecoveryError, fold_log_to};
 
-/// How far the log was seen to be clean.
-#[derive(Debug, Clone, Copy)]
-pub struct Clean<'a> {
-    /// Users of whom nothing is left in the log.
-    pub users: &'a BTreeSet<UserId>,
-    /// Below here.
-    pub below: LogPosition,
-}
-
 /// What a rebuild needs beside the log.
 pub struct Around<'a> {
     /// Which lives are cut off.
     pub distrust: &'a Distrust,
-    /// What the log no longer holds.
-    pub clean: Clean<'a>,
+    /// Below here the log was read for what the notes of erasures ask for: the fold takes none up
+    /// again that the trees in use have no more.
+    pub read_below: LogPosition,
     /// Waits until every actor has put into the store what the log delivered before, and says
     /// whether they have.
     pub settle: &'a dyn Fn() -> bool,
@@ -114,7 +102,7 @@ impl<T: Trees> Checkpoints<T> {
             if !counts {
                 return Err(GivenUp::Distrust);
             }
-            carry(&*old, &fresh, &around.clean)?;
+            carry(&*old, &fresh, around.read_below)?;
             let checkpoint = Checkpoint {
                 deployment: self.log.reader().deployment(),
                 generation,
@@ -144,19 +132,4 @@ impl<E: Into<RecoveryError>> From<E> for GivenUp {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
-}
-
-/// The fold has noted every erasure there ever was. What was carried out before, and what the log
-/// is clean of now, is not to be looked at again.
-fn carry(old: &dyn Kv, fresh: &Store, clean: &Clean<'_>) -> Result<(), StateError> {
-    let open: BTreeSet<_> =
-        erasures_in(old)?.into_iter().map(|it| (it.user, it.position)).collect();
-    for erasure in fresh.erasures()? {
-        let is_open = open.contains(&(erasure.user, erasure.position));
-        let is_left = is_open && !clean.users.contains(&erasure.user);
-        if erasure.position < clean.below && !is_left {
-            fresh.forget_erasure(&erasure)?;
-        }
-    }
-    Ok(())
 }

@@ -248,6 +248,7 @@ impl Node {
     ) -> Result<Self, AppError> {
         deployment.check_not_retired()?;
         let data_lock = lock(deployment.folder())?;
+        upkeep::remove_leftovers(deployment.folder())?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let recovered = recover(config, &deployment, &wall, false)?;
         recovered.checkpoint()?;

@@ -1,6 +1,7 @@
 //! The parts of a node, put together as the settings say.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use actix::{Actor, Arbiter};
@@ -38,6 +39,7 @@ use crate::crypto::secret::Cost;
 use crate::deployment::Deployment;
 use crate::deployment::token::operator_token;
 use crate::events::event::OriginOpened;
+use crate::events::ids::UserId;
 use crate::events::stamp::Origin;
 use crate::files::Disk;
 use crate::health::NodeHealth;
@@ -204,6 +206,7 @@ pub(super) fn eraser(
 ) -> (Eraser, Arc<ErasureView>) {
     let ErasureConfig { grace_hours, users_per_hour, rebuild_minutes } = config.erasure;
     let (forgetting, view) = (Arc::clone(accounts), Arc::new(ErasureView::default()));
+    let syncing = Arc::clone(accounts);
     let eraser = Eraser {
         own: own.name(),
         house: accounts.house().clone(),
@@ -211,12 +214,34 @@ pub(super) fn eraser(
             grace_ms: grace_hours.saturating_mul(60 * 60 * 1000),
             per_hour: users_per_hour,
             rebuild_every: Duration::from_secs(rebuild_minutes.saturating_mul(60)),
+            fill_percent: u8::try_from(config.log.stop_percent).unwrap_or(100),
         },
         forget: Arc::new(move |user| forgetting.vault().forget(user)),
+        rows_since: Arc::new(move || syncing.sync_rows_since()),
+        forget_in_verdicts: forget_in_verdicts(accounts),
         view: Arc::clone(&view),
         memory: Memory::default(),
     };
     (eraser, view)
+}
+
+/// Runs where the node's other work does: the thread that erases has no timers.
+fn forget_in_verdicts(
+    accounts: &Arc<Accounts>,
+) -> Arc<dyn Fn(BTreeSet<UserId>) -> bool + Send + Sync> {
+    let (accounts, runtime) = (Arc::clone(accounts), tokio::runtime::Handle::current());
+    Arc::new(move |users| {
+        let (accounts, (said, heard)) = (Arc::clone(&accounts), mpsc::channel());
+        runtime.spawn(async move {
+            let done = accounts.forget_in_verdicts(users).await;
+            if let Err(error) = &done {
+                tracing::warn!(%error, "verdicts of bulk syncs still name who was erased");
+            }
+            // Nobody waits any more where the node stops.
+            let _unheard = said.send(done.is_ok());
+        });
+        heard.recv().unwrap_or(false)
+    })
 }
 
 /// Starts what takes checkpoints and carries erasures out.

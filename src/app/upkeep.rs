@@ -220,6 +220,15 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes what interrupted commands left in a locked data folder: it may hold what was erased
+/// since.
+pub fn remove_leftovers(data: &Path) -> Result<(), AppError> {
+    for name in [SCRATCH_FOLDER, IMPORT_FOLDER] {
+        remove_folder(&data.join(name))?;
+    }
+    Ok(())
+}
+
 fn remove_folder(path: &Path) -> Result<(), AppError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -46,6 +46,12 @@ impl Log {
         opened.sync()
     }
 
+    /// Whether this log's own erase list names an event at a position: its body was blanked here,
+    /// and did not come without one.
+    pub fn has_blanked(&self, position: LogPosition, reference: &EventRef) -> bool {
+        self.shared.erased().names(position, reference)
+    }
+
     /// Blanks what the erase list names and an interrupted erasure, or a restored segment, still
     /// holds. Returns how many bodies that were.
     pub(super) fn redo_erasures(&self) -> Result<u64, LogError> {

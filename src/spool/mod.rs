@@ -16,14 +16,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::crypto::sealing::JobKey;
 use crate::files::{Files, Space};
 
 pub use self::blocks::Blocks;
 
-/// How the names of files end.
+/// How the names of files end: a note, and a part that is written once more.
 const NOTE: &str = "note";
+const AGAIN: &str = "again";
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: u64 = 64 * 1024;
@@ -118,6 +120,39 @@ impl Spool {
         }
     }
 
+    /// Changes a part of a job that nobody adds to, block by block: `change` says what is in the
+    /// place of a block, or none where it is right as it is. The part is replaced in one step.
+    pub fn rewrite(
+        &self,
+        job: Uuid,
+        part: Part,
+        key: &Arc<JobKey>,
+        change: impl Fn(&[u8]) -> io::Result<Option<Zeroizing<Vec<u8>>>>,
+    ) -> io::Result<()> {
+        self.remove_if_there(job, AGAIN)?;
+        let Some(old) = self.read(job, part, Arc::clone(key))? else { return Ok(()) };
+        // As when a job goes on: the last block of one that failed may not be whole.
+        let len = (0..old.len()).rev().find(|number| old.open(*number).is_ok());
+        let len = len.map_or(0, |last| last + 1);
+        let mut is_changed = false;
+        for number in 0..len {
+            is_changed |= change(&old.open(number)?)?.is_some();
+        }
+        if !is_changed {
+            return Ok(());
+        }
+        let handle = self.files.open(&self.path(job, AGAIN), true)?;
+        let mut new = Blocks::new(handle, self.place(job, part), Arc::clone(key));
+        for number in 0..len {
+            let block = old.open(number)?;
+            let (mark, items) = old.noted(number).unwrap_or_default();
+            new.append(change(&block)?.as_ref().unwrap_or(&block), mark, items)?;
+        }
+        new.sync()?;
+        self.files.rename(&self.path(job, AGAIN), &self.path(job, part.name()))?;
+        self.files.sync_folder(&self.folder)
+    }
+
     /// How many bytes a job takes.
     pub fn bytes(&self, job: Uuid) -> u64 {
         let len = |name: &str| self.files.open_read(&self.path(job, name)).ok()?.len().ok();
@@ -131,7 +166,7 @@ impl Spool {
 
     /// Removes a job, its note first: without it the rest is nobody's.
     pub fn remove(&self, job: Uuid) -> io::Result<()> {
-        for name in [NOTE, "new", "rows", "verdicts"] {
+        for name in [NOTE, "new", AGAIN, "rows", "verdicts"] {
             self.remove_if_there(job, name)?;
         }
         Ok(())

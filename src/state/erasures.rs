@@ -4,6 +4,8 @@
 //! that is to be blanked. Folding the log anew leaves all of them again: whether the log and these
 //! trees are clean is then looked at again, and nothing is taken for done that was done elsewhere.
 
+use std::collections::BTreeSet;
+
 use crate::events::ids::UserId;
 use crate::events::record::{Fact, LogPosition, Register};
 use crate::events::stamp::Revision;
@@ -65,6 +67,47 @@ impl Store {
     }
 }
 
+/// How many users were blanked on this node since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blanked {
+    /// When counting began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Users that were blanked since then, or were about to be.
+    pub users: u64,
+}
+
+impl Store {
+    /// How many users were blanked lately, in whatever life of the node.
+    pub fn blanked(&self) -> Result<Option<Blanked>, StateError> {
+        let noted = layout::blanked(&*self.kv())?;
+        Ok(noted.map(|(since_ms, users)| Blanked { since_ms, users }))
+    }
+
+    /// Notes it. It is durable when this returns: note it before the first body is blanked.
+    pub fn note_blanked(&self, blanked: Blanked) -> Result<(), StateError> {
+        let kv = self.kv();
+        layout::leave_blanked(&*kv, (blanked.since_ms, blanked.users))?;
+        kv.flush()
+    }
+}
+
+/// Brings trees that were folded anew to where those in use are. The fold has noted every erasure
+/// there ever was: what was carried out below a position is not to be looked at again. What is
+/// open stays so until it is confirmed.
+pub fn carry(old: &dyn Kv, fresh: &Store, below: LogPosition) -> Result<(), StateError> {
+    if let Some(noted) = layout::blanked(old)? {
+        layout::leave_blanked(&*fresh.kv(), noted)?;
+    }
+    let open: BTreeSet<_> =
+        erasures_in(old)?.into_iter().map(|it| (it.user, it.position)).collect();
+    for erasure in fresh.erasures()? {
+        if erasure.position < below && !open.contains(&(erasure.user, erasure.position)) {
+            fresh.forget_erasure(&erasure)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is to be carried out, as these trees have it.
 pub fn erasures_in(kv: &dyn Kv) -> Result<Vec<Erasure>, StateError> {
     let pairs = kv.scan(Tree::Mark, layout::ERASURE_PREFIX);
@@ -74,4 +117,55 @@ pub fn erasures_in(kv: &dyn Kv) -> Result<Vec<Erasure>, StateError> {
         Ok(Erasure { user, position, erased })
     });
     read.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::events::event::Event;
+    use crate::state::fixtures::{fact, key_created, registered, user};
+    use crate::state::lossy_kv::LossyKv;
+
+    /// Two users, of whom the key and the tombstone each left a note.
+    fn erased_two() -> Store {
+        let store = Store::new(Arc::new(LossyKv::default()));
+        for (number, first) in [(1, 10), (2, 20)] {
+            let events = [key_created(1), registered(), Event::UserErased(()), key_created(2)];
+            for (event, number_of) in events.into_iter().zip(first..) {
+                let (fact, position) = fact(user(number), number_of, event);
+                store.fold(user(number), [(&fact, position)].into_iter()).unwrap();
+            }
+        }
+        store
+    }
+
+    #[test]
+    fn what_is_open_stays_open_in_other_trees_and_what_is_done_is_done() {
+        let (old, fresh) = (erased_two(), erased_two());
+        let notes = old.erasures().unwrap();
+        assert_eq!(notes.len(), 4);
+        for done in notes.iter().filter(|note| note.user == user(1)) {
+            old.forget_erasure(done).unwrap();
+        }
+        let counted = Blanked { since_ms: 5, users: 7 };
+        old.note_blanked(counted).unwrap();
+        carry(&*old.kv(), &fresh, LogPosition::from_bits(22)).unwrap();
+        // Not confirmed yet: a node that is killed now must find it.
+        let open: Vec<_> = notes.into_iter().filter(|note| note.user == user(2)).collect();
+        assert_eq!(fresh.erasures().unwrap(), open);
+        assert_eq!(fresh.blanked().unwrap(), Some(counted));
+    }
+
+    #[test]
+    fn what_came_after_the_log_was_read_is_to_be_looked_at() {
+        let (old, fresh) = (erased_two(), erased_two());
+        for note in old.erasures().unwrap() {
+            old.forget_erasure(&note).unwrap();
+        }
+        carry(&*old.kv(), &fresh, LogPosition::from_bits(23)).unwrap();
+        let left = fresh.erasures().unwrap();
+        assert_eq!(left.iter().map(|it| it.position.to_bits()).collect::<Vec<_>>(), [23]);
+    }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events::record::LogPosition;
-use crate::files::Files;
+use crate::files::{Files, Space};
 
 use super::checkpoint::{self, Checkpoint, Generation, Reading};
 use super::error::{LostContent, StateError};
@@ -56,6 +56,11 @@ impl StateFolder {
     /// Bytes on disk of the trees of one generation: old values count until sled cleans them away.
     pub fn bytes_on_disk(&self, generation: Generation) -> Result<u64, StateError> {
         self.trees.bytes_on_disk(generation)
+    }
+
+    /// How much room the device has.
+    pub fn space(&self) -> Result<Space, StateError> {
+        self.files.space(&self.path).map_err(StateError::file("measure", &self.path))
     }
 }
 

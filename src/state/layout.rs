@@ -15,6 +15,7 @@
 //! mark      "applied"                                 -> log position (8)
 //! mark      "reach"                                   -> log position (8)
 //! mark      "erase", user id (16), log position (8)   -> revision (8)
+//! mark      "blanked"                                 -> milliseconds since 1970 (8), users (8)
 //! ```
 
 use std::collections::BTreeSet;
@@ -46,6 +47,9 @@ const MARK_KEY: &[u8] = b"applied";
 
 /// The key of the note how far into the log the trees may know.
 const REACH_KEY: &[u8] = b"reach";
+
+/// The key of the note how many users were blanked since when.
+const BLANKED_KEY: &[u8] = b"blanked";
 
 /// What the notes of erasures that are to be carried out start with.
 pub(super) const ERASURE_PREFIX: &[u8] = b"erase";
@@ -94,6 +98,20 @@ pub(super) fn reach(kv: &dyn Kv) -> Result<LogPosition, StateError> {
     let noted = kv.get(Tree::Mark, REACH_KEY)?;
     let noted = noted.map(|noted| position(Tree::Mark, &noted)).transpose()?;
     Ok(noted.unwrap_or(LogPosition::START))
+}
+
+/// Notes when counting of blanked users began, in milliseconds since 1970, and how many they are.
+pub(super) fn leave_blanked(kv: &dyn Kv, (since, users): (u64, u64)) -> Result<(), StateError> {
+    kv.insert(Tree::Mark, BLANKED_KEY, [since.to_be_bytes(), users.to_be_bytes()].as_flattened())
+}
+
+/// What was noted.
+pub(super) fn blanked(kv: &dyn Kv) -> Result<Option<(u64, u64)>, StateError> {
+    let Some(noted) = kv.get(Tree::Mark, BLANKED_KEY)? else { return Ok(None) };
+    let whole: &[u8; 16] =
+        (&*noted).try_into().map_err(|_| StateError::Entry { tree: Tree::Mark.name() })?;
+    let number = |half: Option<&[u8; 8]>| u64::from_be_bytes(half.copied().unwrap_or_default());
+    Ok(Some((number(whole.first_chunk()), number(whole.last_chunk()))))
 }
 
 /// The key of a claim.

@@ -1,9 +1,8 @@
 //! What goes wrong within a life: writes, syncs, checkpoints, blanking, a full disk.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
-use jcas::actors::rebuilding::{Around, Clean, Rebuilt};
+use jcas::actors::rebuilding::{Around, Rebuilt};
 use jcas::events::codec;
 use jcas::events::event::Event;
 use jcas::events::record::LogPosition;
@@ -177,9 +176,8 @@ impl World {
             engines.borrow_mut().deliver_all();
             true
         };
-        let clean = Clean { users: &BTreeSet::new(), below: LogPosition::START };
-        let distrust = &registry.state.distrust;
-        let around = Around { distrust, clean, settle: &settle, stopped: &|| false };
+        let (distrust, read_below) = (&registry.state.distrust, LogPosition::START);
+        let around = Around { distrust, read_below, settle: &settle, stopped: &|| false };
         let rebuilt = checkpoints.rebuild(&around).map_err(|error| error.to_string());
         let removed = rebuilt.and_then(|rebuilt| {
             let Some(Rebuilt { below, retired }) = rebuilt else { return Ok(None) };

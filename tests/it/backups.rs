@@ -137,7 +137,7 @@ fn what_cannot_be_backed_up_or_restored_is_refused_and_leaves_nothing_behind() {
 }
 
 /// Puts a backup in the place of a node's data.
-fn put_back(copy: &Path, data: &Path, name: NodeName) {
+pub fn put_back(copy: &Path, data: &Path, name: NodeName) {
     let lost = data.with_extension("lost");
     std::fs::rename(data, &lost).unwrap();
     let keys = lost.join("keys");

@@ -39,6 +39,7 @@ mod disk;
 mod docs;
 mod docs_page;
 mod erasure;
+mod erasure_faults;
 mod erasure_regions;
 mod guessing;
 mod hash_formats;

@@ -3,15 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::crypto::sealing::JobKey;
 use crate::spool::{Blocks, Part, Spool};
 
+use super::VerdictCursor;
 use super::groups::Bits;
 use super::verdict::{Counts, Judged, Verdict};
-use super::{VerdictCursor, VerdictPage};
 
 /// A block of verdicts is closed at the one that brings it here.
 const BLOCK_BYTES: usize = 46 * 1024;
@@ -81,14 +80,21 @@ fn judged_in(blocks: &Blocks, number: usize) -> io::Result<Vec<Judged>> {
     lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
 }
 
+/// A page of verdicts, as they are kept.
+pub(super) struct Listed {
+    pub(super) rows: Vec<Judged>,
+    pub(super) next: VerdictCursor,
+    pub(super) has_more: bool,
+}
+
 /// A page of verdicts.
 pub(super) fn list(
     blocks: Option<&Blocks>,
     after: VerdictCursor,
     limit: usize,
     wanted: Option<Verdict>,
-) -> io::Result<VerdictPage> {
-    let mut page = VerdictPage { rows: Vec::new(), next: after, has_more: false };
+) -> io::Result<Listed> {
+    let mut page = Listed { rows: Vec::new(), next: after, has_more: false };
     let Some(blocks) = blocks else { return Ok(page) };
     for number in usize::try_from(after.block).unwrap_or(usize::MAX)..blocks.len() {
         let has_none = |wanted: Verdict| {
@@ -114,8 +120,7 @@ pub(super) fn list(
                 page.has_more = true;
                 return Ok(page);
             }
-            let text = String::from_utf8_lossy(line).into_owned();
-            page.rows.push(RawValue::from_string(text)?);
+            page.rows.push(judged);
             page.next = VerdictCursor { block: of_block, item };
         }
     }

@@ -131,6 +131,12 @@ impl Jobs {
         self.known.values().filter(over).cloned().collect()
     }
 
+    /// When the oldest job came that is not over, in milliseconds since 1970.
+    pub(super) fn oldest_open(&self) -> Option<u64> {
+        let notes = self.known.values().map(|job| job.note());
+        notes.filter(|note| !note.state.is_over()).map(|note| note.created_ms).min()
+    }
+
     /// Bytes that all jobs take.
     pub(super) fn bytes(&self) -> u64 {
         self.known.values().map(|job| job.bytes.load(Ordering::Relaxed)).sum()

@@ -15,9 +15,11 @@
 //! | `row` | one row, read |
 //! | `target` `apply` | whom it is about, and what it changes |
 //! | `verdict` | what became of it |
+//! | `forget` | who was erased is in none of it |
 
 mod apply;
 mod course;
+mod forget;
 mod groups;
 mod jobs;
 mod judge;
@@ -46,6 +48,7 @@ use crate::events::policy::Scope;
 use crate::spool::{Part, Spool};
 
 use self::jobs::{Job, Jobs};
+use self::verdict::Judged;
 use super::Accounts;
 use super::caller::Caller;
 use super::error::AccountError;
@@ -211,7 +214,23 @@ impl Accounts {
             blocks.and_then(|blocks| course::list(blocks.as_ref(), after, limit, wanted))
         });
         let listed = listing.await.map_err(|_| Unavailable::NotReady)?;
-        Ok(listed.map_err(|error| unreadable(&error))?)
+        let course::Listed { mut rows, next, has_more } =
+            listed.map_err(|error| unreadable(&error))?;
+        self.leave_out_erased(&mut rows).await?;
+        let rows = rows.iter().map(serde_json::value::to_raw_value).collect::<Result<_, _>>();
+        let rows = rows.map_err(|error| unreadable(&error.into()))?;
+        Ok(VerdictPage { rows, next, has_more })
+    }
+
+    /// Of whom was erased since, it is not told that a row was about them.
+    async fn leave_out_erased(&self, rows: &mut [Judged]) -> Result<(), AccountError> {
+        for row in rows {
+            let Some(user) = row.user_id else { continue };
+            if self.parts.house.read(user).await?.erased.is_some() {
+                row.leave_out();
+            }
+        }
+        Ok(())
     }
 
     /// How many jobs are in a state.
