@@ -95,6 +95,12 @@ impl House {
         call(self.shard(user)?, |reply| shard::Read { user, reply }).await?
     }
 
+    /// Whether a user is erased, as far as is on disk.
+    pub fn is_erased(&self, user: UserId) -> bool {
+        let state = self.store.user(user);
+        state.is_ok_and(|state| state.is_some_and(|state| state.erased.is_some()))
+    }
+
     /// A user's wrapped keys.
     pub async fn read_keys(
         &self,

@@ -27,6 +27,7 @@ use crate::log::{Append, AppendError, Batch, BatchError, ChainEnd, Committed, Re
 pub use super::inbox_parts::{Absorb, Heard, InboxParts, IsOperators, Notify, Ticket};
 
 use super::absorb::{Absorbed, Sorted};
+use super::inbox_bodies::MissingBodies;
 
 /// The inbox without its link.
 pub struct InboxEngine {
@@ -39,6 +40,7 @@ pub struct InboxEngine {
     next: Ticket,
     forked: BTreeSet<Origin>,
     held: BTreeMap<Origin, Held>,
+    missing: MissingBodies,
     view: InboxCounts,
 }
 
@@ -70,6 +72,8 @@ pub struct InboxCounts {
     pub echoes: u64,
     /// Runs of regions that the deployment does not have.
     pub unknown_origins: u64,
+    /// Runs without bodies of users who are not known to be erased: others were asked for them.
+    pub bodiless: u64,
     /// Runs from the future.
     pub futures: u64,
     /// Runs that contradict what is here.
@@ -106,6 +110,7 @@ impl InboxEngine {
             next: 0,
             forked: BTreeSet::new(),
             held: BTreeMap::new(),
+            missing: MissingBodies::default(),
             view: InboxCounts::default(),
         }
     }
@@ -166,7 +171,13 @@ impl InboxEngine {
         match judge(&run, &known) {
             Verdict::Apply { skip } => {
                 self.held.remove(&origin);
-                self.append(run.without_first(skip))
+                let run = run.without_first(skip);
+                let is_erased = &*self.parts.is_erased;
+                if self.missing.waits(&run, end.sequence, is_erased, now) {
+                    self.view.bodiless += 1;
+                    return Step::Missing(origin.name());
+                }
+                self.append(run)
             }
             Verdict::Duplicate => {
                 self.view.duplicates += 1;

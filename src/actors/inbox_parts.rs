@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::clock::NodeClock;
 use crate::crypto::seals::SealVerifier;
 use crate::events::event::OriginDistrusted;
-use crate::events::ids::{DeploymentId, RegionId};
+use crate::events::ids::{DeploymentId, RegionId, UserId};
 use crate::events::stamp::Origin;
 use crate::log::{AppendError, Log, LogWriter};
 
@@ -34,6 +34,9 @@ pub enum Heard {
 /// Says whether an operator's signature is over what an event says. Given by whoever has the key.
 pub type IsOperators = Arc<dyn Fn(&OriginDistrusted) -> bool + Send + Sync>;
 
+/// Says whether a user is known to be erased.
+pub type IsErased = Arc<dyn Fn(UserId) -> bool + Send + Sync>;
+
 /// What an inbox is made of.
 pub struct InboxParts {
     /// The deployment.
@@ -44,6 +47,8 @@ pub struct InboxParts {
     pub verifiers: BTreeMap<RegionId, SealVerifier>,
     /// Whether an operator cut something off.
     pub is_operators: IsOperators,
+    /// Whether a body that erasure blanks may be missing.
+    pub is_erased: IsErased,
     /// The node's clock: it takes notice of what comes.
     pub clock: NodeClock,
     /// How far ahead of the wall clock a time may be, in milliseconds.

@@ -22,6 +22,7 @@ pub mod feed;
 pub mod holds;
 pub mod house;
 pub mod inbox;
+mod inbox_bodies;
 pub mod inbox_parts;
 pub mod journal;
 pub mod known;

@@ -145,13 +145,14 @@ fn unlinked(
     let verifiers = description.deployment.regions.iter().filter_map(verifier).collect();
     let operator = *description.deployment.operator_key.as_bytes();
     let (heard_by, heard) = mpsc::unbounded_channel();
-    let absorbing = (*house).clone();
+    let (absorbing, asked) = ((*house).clone(), (*house).clone());
     let limit_ms = config.future_limit_s.saturating_mul(1000);
     let inbox = InboxEngine::new(InboxParts {
         deployment: id,
         own: *own,
         verifiers,
         is_operators: Arc::new(move |cut| operator_signed(&operator, id, cut)),
+        is_erased: Arc::new(move |user| asked.is_erased(user)),
         clock: (*clock).clone(),
         future_limit_ms: limit_ms,
         log: Arc::clone(log),

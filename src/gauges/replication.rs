@@ -64,6 +64,7 @@ fn look_at_inbox(counts: &InboxCounts) {
         ("duplicate", counts.duplicates),
         ("gap", counts.gaps),
         ("echo", counts.echoes),
+        ("bodiless", counts.bodiless),
         ("unknown_origin", counts.unknown_origins),
         ("future", counts.futures),
         ("fork", counts.forks),

@@ -35,11 +35,16 @@ impl Life {
         };
         let heard = Arc::clone(&self.unborn.heard);
         let mailboxes = self.mailboxes.clone();
+        let store = Arc::clone(&self.checkpoints.store);
         let inbox = InboxEngine::new(InboxParts {
             deployment: deployment.id,
             own,
             verifiers: deployment.sealers.iter().filter_map(verifier).collect(),
             is_operators: Arc::new(|_| false),
+            is_erased: Arc::new(move |user| {
+                let state = store.user(user).ok().flatten();
+                state.is_some_and(|state| state.erased.is_some())
+            }),
             clock: self.unborn.clock.clone(),
             future_limit_ms: FUTURE_LIMIT_MS,
             log: Arc::clone(&log),

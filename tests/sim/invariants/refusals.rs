@@ -18,7 +18,7 @@ pub(crate) fn check_life(life: &Life) -> Checked {
     let (view, came) = (replica.view(), life.came);
     let inbox = view.inbox;
     let bad = inbox.malformed + inbox.unknown_origins + inbox.foreign;
-    let known = inbox.duplicates + inbox.gaps + inbox.echoes + inbox.futures;
+    let known = inbox.duplicates + inbox.gaps + inbox.echoes + inbox.futures + inbox.bodiless;
     let on_the_way = u64::try_from(replica.unsettled()).unwrap_or(u64::MAX);
     ensure!(inbox.forks == 0 && view.forked.is_empty(), "forked: {:?}", view.forked);
     ensure!(
