@@ -104,7 +104,7 @@ mod tests {
         let effective = EffectiveTime::at(revision);
         let fact = |(register, user): &(Register, UserId)| Fact {
             subject: Subject::User(*user),
-            register: register.clone(),
+            register: *register,
             stamp: Stamp { effective, revision, origin, generation: 0 },
             digest: Digest::ZERO,
             reference: EventRef { origin, sequence: 1 },

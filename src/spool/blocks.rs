@@ -218,6 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_rewritten_keeps_its_blocks_and_what_was_changed_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, job) = (spool(folder.path()), Uuid::from_u128(1));
+        let key = Arc::new(JobKey::generate().unwrap());
+        let mut blocks = spool.create(job, Part::Verdicts, Arc::clone(&key)).unwrap();
+        blocks.append(b"of Ada", 1, 10).unwrap();
+        blocks.append(b"of Bola", 2, 20).unwrap();
+        let path = folder.path().join(format!("{job}.verdicts"));
+        let before = std::fs::read(&path).unwrap();
+        // A block that was not written whole is nobody's, as when a job goes on.
+        std::fs::write(&path, [before.as_slice(), &[50, 0, 0, 0, 1, 1, 0, 0, 0]].concat()).unwrap();
+        let rewrite = |word: &'static [u8]| {
+            let change =
+                |block: &[u8]| Ok((block == word).then(|| Zeroizing::new(b"of nobody".to_vec())));
+            spool.rewrite(job, Part::Verdicts, &key, change).unwrap();
+        };
+        rewrite(b"of Cece");
+        assert!(std::fs::read(&path).unwrap().starts_with(&before), "nothing was to be changed");
+        rewrite(b"of Ada");
+        let read = spool.read(job, Part::Verdicts, Arc::clone(&key)).unwrap().unwrap();
+        assert_eq!((read.noted(0), read.noted(1)), (Some((1, 10)), Some((2, 20))));
+        assert_eq!(read.open(0).unwrap().as_slice(), b"of nobody");
+        assert_eq!(read.open(1).unwrap().as_slice(), b"of Bola");
+        assert_eq!(spool.jobs().unwrap(), [job]);
+        spool.rewrite(job, Part::Rows, &key, |_| Ok(None)).unwrap();
+    }
+
+    #[test]
     fn a_job_is_there_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, job) = (spool(folder.path()), Uuid::from_u128(5));

@@ -135,7 +135,7 @@ mod tests {
             let events = [key_created(1), registered(), Event::UserErased(()), key_created(2)];
             for (event, number_of) in events.into_iter().zip(first..) {
                 let (fact, position) = fact(user(number), number_of, event);
-                store.fold(user(number), [(&fact, position)].into_iter()).unwrap();
+                store.fold(user(number), [(&fact, position)]).unwrap();
             }
         }
         store

@@ -341,3 +341,25 @@ fn a_key_that_came_without_its_body_erases_nobody() {
     assert_eq!(shop.call("GET", &path, Value::Null).done(200).body["user_id"], json!(user));
     drop(us);
 }
+
+#[test]
+fn what_one_peer_gives_without_bodies_is_taken_from_another_that_has_them() {
+    let places = Places::new(&["eu/n1", "us/n1", "ap/n1"]);
+    let (_eu, mut us, shop, user) = begun(&places);
+    us.stop();
+    strip(&us.data, &user);
+    let us = places.start(1);
+    // The third one fills itself, and hears at first of nobody else.
+    places.cut(0, 2);
+    let ap = places.start(2);
+    wait_for("what has no bodies to come", || {
+        let inbox = regions(&ap)["replication"]["inbox"].clone();
+        (inbox["bodiless"].as_u64().unwrap() > 0).then_some(())
+    });
+    places.heal(0, 2);
+    wait_for("the user to be there", || {
+        let answer = ap.at(&shop).login("NG", "ada@example.com", "one two three");
+        (answer.status == 200).then_some(())
+    });
+    drop(us);
+}
