@@ -5,10 +5,14 @@ use super::event::{
     ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, BranchKeyWrapped, Cause, CompanyRegistered,
     Draft, Event, HashProfileDeclared, OriginDistrusted, OriginOpened, PolicySet,
 };
-use super::ids::{ApiKeyId, CompanyId};
+use super::ids::{ApiKeyId, BranchKeyId, CompanyId, RegionId};
 use super::record::Subject;
 use super::registry::RegistryState;
 use super::stamp::{EffectiveTime, Revision};
+
+/// How often a region may say of one branch key that none of its wrappings opens to it. A region
+/// that cannot open what is made for it would else be given wrappings for ever.
+const DISOWNED_MAX: usize = 3;
 
 /// Everything that can be asked of the registry.
 #[derive(Debug, Clone)]
@@ -29,6 +33,9 @@ pub enum RegistryCommand {
     WrapBranchKey(BranchKeyWrapped),
     /// Record one more wrapping of a branch key for a region that has some: its master key changed.
     RenewBranchKey(BranchKeyWrapped),
+    /// Record that none of a region's wrappings of a branch key opens to it, so that others give it
+    /// another one. Only the region itself can tell.
+    DisownBranchKey(BranchKeyId, RegionId),
     /// Record that this life began.
     OpenOrigin(OriginOpened),
     /// Cut a life off. Whoever asks has verified that the operator signed it.
@@ -115,12 +122,20 @@ pub fn decide_registry(
         }
         RegistryCommand::WrapBranchKey(wrapped) => {
             let known = state.branch_keys.get(&wrapped.key);
-            if known.is_some_and(|key| key.wrapped.contains_key(&wrapped.region)) {
+            if known.is_some_and(|key| !key.is_hole(wrapped.region)) {
                 return unchanged;
             }
             (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
         }
         RegistryCommand::RenewBranchKey(wrapped) => {
+            (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
+        }
+        RegistryCommand::DisownBranchKey(key, region) => {
+            let known = state.branch_keys.get(&key).filter(|key| !key.is_hole(region));
+            if known.is_none_or(|key| key.disowned(region) >= DISOWNED_MAX) {
+                return unchanged;
+            }
+            let wrapped = BranchKeyWrapped { key, region, wrapped: Box::default() };
             (Subject::Deployment, Event::BranchKeyWrapped(wrapped))
         }
         RegistryCommand::OpenOrigin(opened) => (Subject::Deployment, Event::OriginOpened(opened)),

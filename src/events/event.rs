@@ -221,14 +221,14 @@ pub struct BranchKeyCreated {
     pub wrapped: Vec<(RegionId, Box<[u8]>)>,
 }
 
-/// A hole in a branch key was filled.
+/// A hole in a branch key was filled, or a region found that it has one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BranchKeyWrapped {
     /// The branch key.
     pub key: BranchKeyId,
-    /// The region that can now open it.
+    /// The region.
     pub region: RegionId,
-    /// The key, wrapped for that region.
+    /// The key, wrapped for that region. Empty: none of the wrappings before opens to the key.
     pub wrapped: Box<[u8]>,
 }
 
@@ -309,7 +309,7 @@ events! {
     40 OriginOpened(OriginOpened) "OriginOpened";
     /// A branch key was made.
     41 BranchKeyCreated(BranchKeyCreated) "BranchKeyCreated";
-    /// A hole in a branch key was filled.
+    /// A hole in a branch key was filled, or a region found that it has one.
     42 BranchKeyWrapped(BranchKeyWrapped) "BranchKeyWrapped";
     /// A life was cut off.
     43 OriginDistrusted(OriginDistrusted) "OriginDistrusted";

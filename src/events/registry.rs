@@ -60,10 +60,26 @@ pub struct BranchKey {
     /// Who made it and when.
     pub created: Option<Mark>,
     /// The wrapped keys of each region, by the event that brought them. Add-only: a wrapping that
-    /// opens to something else does not displace one that is right.
+    /// opens to something else does not displace one that is right. An empty one says that none
+    /// before it opens to the key.
     pub wrapped: BTreeMap<RegionId, BTreeMap<Mark, Box<[u8]>>>,
     /// Every event about it, also those whose bodies are blanked: the state hash is over these.
     pub events: BTreeSet<Mark>,
+}
+
+impl BranchKey {
+    /// Whether a region is yet to be given a wrapping: it has none, or none that opens to the key
+    /// since it said that.
+    pub fn is_hole(&self, region: RegionId) -> bool {
+        let newest = self.wrapped.get(&region).and_then(|wrappings| wrappings.last_key_value());
+        newest.is_none_or(|(_, wrapped)| wrapped.is_empty())
+    }
+
+    /// How often a region said that none of its wrappings opens to the key.
+    pub fn disowned(&self, region: RegionId) -> usize {
+        let wrappings = self.wrapped.get(&region).into_iter().flat_map(BTreeMap::values);
+        wrappings.filter(|wrapped| wrapped.is_empty()).count()
+    }
 }
 
 impl CompanyState {

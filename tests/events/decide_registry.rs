@@ -3,10 +3,12 @@
 use jcas::events::command::Outcome;
 use jcas::events::decide_registry::{RegistryCommand, RegistryRejection, decide_registry};
 use jcas::events::event::{
-    ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, Cause, CompanyRegistered, Draft, Event,
-    HashProfileDeclared, OriginDistrusted, OriginOpened, PolicySet,
+    ApiKeyIssued, ApiKeyRevoked, BranchKeyCreated, BranchKeyWrapped, Cause, CompanyRegistered,
+    Draft, Event, HashProfileDeclared, OriginDistrusted, OriginOpened, PolicySet,
 };
-use jcas::events::ids::{ApiKeyId, BranchKeyId, CompanyId, Country, Digest, HashProfileId, Slot};
+use jcas::events::ids::{
+    ApiKeyId, BranchKeyId, CompanyId, Country, Digest, HashProfileId, RegionId, Slot,
+};
 use jcas::events::policy::{Policies, Scope, Scopes, Signing};
 use jcas::events::record::{Fact, Subject};
 use jcas::events::registry::RegistryState;
@@ -183,6 +185,34 @@ fn branch_keys_and_lives_are_recorded_as_they_are() {
     let opened = OriginOpened { previous: None, verifying_key: [1; 32] };
     let command = RegistryCommand::OpenOrigin(opened.clone());
     then(&when(&given(vec![]), command), Subject::Deployment, Event::OriginOpened(opened));
+}
+
+#[test]
+fn a_wrapping_that_a_region_disowns_is_a_hole_until_another_is_recorded() {
+    let (key, eu): (_, RegionId) = (BranchKeyId([1; 16]), "eu".parse().unwrap());
+    let bytes = |byte| -> Box<[u8]> { [byte; 4].into() };
+    let wrapping = |wrapped| BranchKeyWrapped { key, region: eu, wrapped };
+    let recorded = |wrapped| (Subject::Deployment, Event::BranchKeyWrapped(wrapping(wrapped)));
+    let created = BranchKeyCreated { key, wrapped: vec![(eu, bytes(1))] };
+    let mut events = vec![(Subject::Deployment, Event::BranchKeyCreated(created))];
+    let fill = || RegistryCommand::WrapBranchKey(wrapping(bytes(2)));
+    let disown = || RegistryCommand::DisownBranchKey(key, eu);
+    let then_recorded = |decided: &Decided, wrapped| {
+        then(decided, Subject::Deployment, Event::BranchKeyWrapped(wrapping(wrapped)));
+    };
+    then_unchanged(&when(&given(vec![]), disown()));
+    // A region that opens nothing that is made for it is not given wrappings for ever.
+    for _ in 0..3 {
+        then_unchanged(&when(&given(events.clone()), fill()));
+        then_recorded(&when(&given(events.clone()), disown()), Box::default());
+        events.push(recorded(Box::default()));
+        assert!(given(events.clone()).branch_keys[&key].is_hole(eu));
+        then_unchanged(&when(&given(events.clone()), disown()));
+        then_recorded(&when(&given(events.clone()), fill()), bytes(2));
+        events.push(recorded(bytes(2)));
+        assert!(!given(events.clone()).branch_keys[&key].is_hole(eu));
+    }
+    then_unchanged(&when(&given(events), disown()));
 }
 
 #[test]

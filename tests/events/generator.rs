@@ -391,7 +391,7 @@ fn of_deployment(step: &Step, what: &What, of: jcas::events::ids::CompanyId) -> 
         What::BranchWrapped { key, region: of } => Event::BranchKeyWrapped(BranchKeyWrapped {
             key: branch(*key),
             region: region(*of),
-            wrapped: [at; 3].into(),
+            wrapped: vec![at; usize::from(at % 4)].into(),
         }),
         What::Distrust { life, from } => Event::OriginDistrusted(OriginDistrusted {
             origin: life_of(*life),

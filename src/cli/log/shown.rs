@@ -179,7 +179,9 @@ fn registry_content(event: &Event) -> Value {
             let regions: Vec<_> = it.wrapped.iter().map(|(region, _)| region).collect();
             json!({ "key": it.key, "regions": regions })
         }
-        Event::BranchKeyWrapped(it) => json!({ "key": it.key, "region": it.region }),
+        Event::BranchKeyWrapped(it) => {
+            json!({ "key": it.key, "region": it.region, "opens": !it.wrapped.is_empty() })
+        }
         Event::OriginDistrusted(it) => {
             json!({
                 "origin": it.origin.to_string(),
