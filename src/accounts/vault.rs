@@ -4,20 +4,33 @@
 //! Keys are cached in memory, bounded and wiped when dropped. The KMS is asked for a branch key
 //! that is not in memory, a few times a month, and for nothing else. A key that cannot be opened
 //! makes its user unavailable; another one is never made in its place.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `opening` | branch keys on their way into memory |
+//! | `lines` | who asks for one, and who waits meanwhile |
+//! | `branches` | those in memory, and for how long |
+//! | `keeping` | the key keeper: holes, renewals, and what is let go of |
+//! | `refusals` | what the KMS refused the keeper |
+//! | `standing` | what operators see of branch keys |
+//! | `records` | what is read and recorded of keys |
 
 mod branches;
 pub mod keeping;
+mod lines;
 mod opening;
+pub mod records;
+mod refusals;
+pub mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
-use crate::actors::{House, Unavailable};
+use crate::actors::Unavailable;
 use crate::clock::Clock;
 use crate::crypto::sealing::{self, Context, UserKey};
 use crate::events::event::{Sealed, UserKeyCreated};
@@ -26,6 +39,9 @@ use crate::events::stamp::Origin;
 use crate::kms::guard::Guarded;
 
 use self::branches::Branches;
+use self::lines::Lines;
+use self::records::KeyRecords;
+use self::refusals::Refusals;
 
 /// Which part of a user's state a value belongs to. It is bound into the seal, so that a value
 /// cannot be moved elsewhere.
@@ -93,8 +109,8 @@ pub struct VaultParts {
     pub kms: Guarded,
     /// The regions a branch key is wrapped for.
     pub regions: Vec<crate::events::ids::RegionId>,
-    /// The actors.
-    pub house: House,
+    /// What is read and recorded of keys.
+    pub records: Arc<dyn KeyRecords>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// How many users' keys are kept in memory.
@@ -110,15 +126,19 @@ pub struct Vault {
     parts: VaultParts,
     users: Cache<UserId, Arc<UserKeys>>,
     branches: Branches,
-    /// Held while a branch key is made or asked for, so that it happens once.
-    asking: AsyncMutex<()>,
+    lines: Lines,
+    refusals: Refusals,
 }
 
 impl Vault {
     /// A vault with nothing in memory.
     pub fn new(parts: VaultParts) -> Self {
         let users = Cache::new(parts.cached_users);
-        Self { parts, users, branches: Branches::default(), asking: AsyncMutex::new(()) }
+        let care = parts.kms.care();
+        // Time for the call of whoever is before, and for one more.
+        let lines = Lines::new(care.deadline.saturating_mul(2));
+        let refusals = Refusals::new(care.first_pause);
+        Self { parts, users, branches: Branches::default(), lines, refusals }
     }
 
     /// Makes a new user's key: in clear for sealing its first values, wrapped for the log.
@@ -156,7 +176,7 @@ impl Vault {
             return Ok(keys);
         }
         let mut keys = BTreeMap::new();
-        for (id, created) in self.parts.house.read_keys(user).await? {
+        for (id, created) in self.parts.records.read_keys(user).await? {
             let branch = self.branch(created.branch).await?;
             let context = self.context(user, b"user-key");
             let key = branch.unwrap_user_key(&context, &created.wrapped);
@@ -250,3 +270,11 @@ impl Vault {
         Context { deployment, subject: deployment, register, profile: None }
     }
 }
+
+#[cfg(test)]
+#[path = "vault/stage_test.rs"]
+mod stage;
+
+#[cfg(test)]
+#[path = "vault/vault_test.rs"]
+mod tests;

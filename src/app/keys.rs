@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
+
 use super::AppError;
 use crate::accounts::Accounts;
 use crate::accounts::vault::keeping::Kept;
@@ -62,22 +64,76 @@ fn aws(_: &KeysConfig, _: &Deployment) -> Result<Arc<dyn Kms>, AppError> {
     Err(AppError::Kms("this program was built without the cargo feature aws".to_owned()))
 }
 
+/// How much is tried at each of the keeper's ticks.
+struct Share {
+    per_minute: usize,
+    every_s: usize,
+    /// Parts of a try that the ticks before left, in sixtieths.
+    rest: usize,
+}
+
+impl Share {
+    /// Something is tried at the first tick, also where less than one a tick is allowed.
+    const fn new(per_minute: usize, every_s: usize) -> Self {
+        let first = per_minute.saturating_mul(every_s) % 60;
+        Self { per_minute, every_s, rest: 60_usize.saturating_sub(first) }
+    }
+
+    /// What may be tried at this tick.
+    const fn next(&mut self) -> usize {
+        let parts = self.per_minute.saturating_mul(self.every_s).saturating_add(self.rest);
+        self.rest = parts % 60;
+        parts / 60
+    }
+}
+
 /// Fills holes that branch keys have and lets go of those whose time is over, now and from time to
 /// time.
 pub(super) async fn keep_keys(accounts: Arc<Accounts>, keys: KeysConfig) {
-    let every = Duration::from_secs(keys.keeper_s);
-    let share = keys.fills_per_minute.saturating_mul(usize::try_from(keys.keeper_s).unwrap_or(1));
-    let most = (share / 60).max(1);
-    let mut ticks = tokio::time::interval(every);
+    let every_s = usize::try_from(keys.keeper_s).unwrap_or(1);
+    let mut share = Share::new(keys.fills_per_minute, every_s);
+    let mut ticks = tokio::time::interval(Duration::from_secs(keys.keeper_s));
+    // A look that took long is followed by the next one in its own time.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Kept { filled, renewed, left } = accounts.vault().keep_keys(most).await;
+        let Kept { filled, renewed, disowned, left } =
+            accounts.vault().keep_keys(share.next()).await;
         if filled > 0 {
             tracing::info!(filled, left, "wrapped branch keys for regions that lacked them");
         }
         if renewed > 0 {
             tracing::info!(renewed, left, "wrapped branch keys anew for the region's master key");
         }
+        if disowned > 0 {
+            tracing::warn!(disowned, "told the other regions of wrappings that do not open");
+        }
         accounts.vault().refresh_branches().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is tried in the ticks of so many minutes.
+    fn tried(per_minute: usize, every_s: usize, minutes: usize) -> Vec<usize> {
+        let mut share = Share::new(per_minute, every_s);
+        (0..minutes * 60 / every_s).map(|_| share.next()).collect()
+    }
+
+    #[test]
+    fn so_much_is_tried_in_a_minute_however_often_the_keeper_looks() {
+        for per_minute in [1, 7, 59, 60, 61, 120, 10_000] {
+            for every_s in [1, 5, 30, 60] {
+                let tried = tried(per_minute, every_s, 10);
+                let sum: usize = tried.iter().sum();
+                assert!(
+                    (per_minute * 10..=per_minute * 10 + 1).contains(&sum),
+                    "{per_minute} a minute, every {every_s} s: {sum} in ten minutes"
+                );
+                assert!(tried[0] > 0, "{per_minute} a minute, every {every_s} s");
+            }
+        }
     }
 }

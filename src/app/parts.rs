@@ -144,7 +144,7 @@ pub(super) fn make_accounts(
         origin: feed.own(),
         kms: keys::kms(config, deployment, wall)?,
         regions: description.deployment.active_regions().map(|keys| keys.region).collect(),
-        house: house.clone(),
+        records: Arc::new(house.clone()),
         clock: Arc::clone(wall),
         cached_users: config.keys.user_key_cache_entries,
         branch_lifetime_ms: u64::from(config.keys.branch_key_days) * day_ms,

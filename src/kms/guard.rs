@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{EncryptionContext, KeyMaterial, Kms, KmsError, KmsFuture};
+use super::{EncryptionContext, KeyMaterial, Kms, KmsError, KmsFuture, Sight};
 use crate::clock::Clock;
 use crate::events::ids::RegionId;
 
@@ -101,6 +101,11 @@ impl Guarded {
     /// `inner`, asked with care.
     pub fn new(inner: Arc<dyn Kms>, care: Care, clock: Arc<dyn Clock>) -> Self {
         Self { inner, care, clock, regions: Mutex::default() }
+    }
+
+    /// How it is asked.
+    pub const fn care(&self) -> Care {
+        self.care
     }
 
     /// How the KMS of each region that was asked is.
@@ -222,8 +227,8 @@ impl Kms for Guarded {
         Box::pin(self.ask(self.region(), Call::Unwrap, asked))
     }
 
-    fn is_current(&self, wrapped: &[u8], context: &EncryptionContext) -> bool {
-        self.inner.is_current(wrapped, context)
+    fn sight(&self, wrapped: &[u8], context: &EncryptionContext) -> Sight {
+        self.inner.sight(wrapped, context)
     }
 }
 

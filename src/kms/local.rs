@@ -38,7 +38,7 @@ use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{EncryptionContext, KEY_BYTES, KeyMaterial, Kms, KmsError, KmsFuture};
+use super::{EncryptionContext, KEY_BYTES, KeyMaterial, Kms, KmsError, KmsFuture, Sight};
 use crate::events::ids::RegionId;
 
 /// The version of new wrappings.
@@ -208,8 +208,9 @@ impl Kms for LocalKms {
         })
     }
 
-    fn is_current(&self, wrapped: &[u8], context: &EncryptionContext) -> bool {
-        open(&self.secret.0, &info(context, self.region), wrapped).is_some()
+    fn sight(&self, wrapped: &[u8], context: &EncryptionContext) -> Sight {
+        let opened = open(&self.secret.0, &info(context, self.region), wrapped);
+        opened.map_or(Sight::Former, Sight::Opens)
     }
 }
 

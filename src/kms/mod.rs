@@ -62,8 +62,19 @@ pub trait Kms: Send + Sync {
         context: &'a EncryptionContext,
     ) -> KmsFuture<'a, KeyMaterial>;
 
-    /// Whether a wrapping for this region was made by the master key that wraps now. Asks nobody.
-    fn is_current(&self, wrapped: &[u8], context: &EncryptionContext) -> bool;
+    /// What a wrapping for this region shows. Asks nobody.
+    fn sight(&self, wrapped: &[u8], context: &EncryptionContext) -> Sight;
+}
+
+/// What a wrapping shows without anybody being asked.
+#[derive(Debug)]
+pub enum Sight {
+    /// It is not by the master key that wraps now.
+    Former,
+    /// It says that it is by the master key that wraps now. Whether it opens, only the KMS knows.
+    Named,
+    /// The master key that wraps now opens it, to this.
+    Opens(KeyMaterial),
 }
 
 /// Why a key was not wrapped or unwrapped. The kind says what to do next.

@@ -5,11 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jcas::events::ids::{BranchKeyId, DeploymentId, RegionId};
 use jcas::kms::aws::{AwsKms, AwsParts, MasterKey};
-use jcas::kms::{EncryptionContext, KeyMaterial, Kms as _, KmsError, Purpose};
+use jcas::kms::{EncryptionContext, KeyMaterial, Kms as _, KmsError, Purpose, Sight};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -259,30 +260,70 @@ fn with_no_kms_at_the_start_nothing_is_sealed_or_opened_until_one_is_back() {
     wait_for("a registration", || (try_register(&shop, 2).status == 201).then_some(()));
 }
 
-/// A server that takes connections and answers them all alike, or not at all.
-fn listener(answer: Option<&'static str>) -> u16 {
+/// A server that takes connections and answers them all alike, with a status and a body, or not at
+/// all.
+fn listener(answer: Option<(&'static str, String)>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let speak = move |mut stream: TcpStream| {
-        let Some(answer) = answer else {
+        let Some((status, body)) = &answer else {
             // Held until the other side gives up.
             let _gone = stream.read_to_end(&mut Vec::new());
             return;
         };
         let mut asked = [0; 16 << 10];
         let _read = stream.read(&mut asked);
-        let body = format!(r#"{{"__type":"{answer}","message":"says the test"}}"#);
-        let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.1";
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1");
         let length = body.len();
         let close = "Connection: close";
         let _gone = write!(stream, "{head}\r\nContent-Length: {length}\r\n{close}\r\n\r\n{body}");
     };
+    let speak = Arc::new(speak);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
+            let speak = Arc::clone(&speak);
             std::thread::spawn(move || speak(stream));
         }
     });
     port
+}
+
+/// A KMS that answers with this error.
+fn refusing(code: &str) -> u16 {
+    let body = format!(r#"{{"__type":"{code}","message":"says the test"}}"#);
+    listener(Some(("400 Bad Request", body)))
+}
+
+#[test]
+fn what_a_gateway_says_or_a_kms_in_trouble_is_no_refusal() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let key = KeyMaterial::new(&[7; 32]);
+    let mut masters = Masters::new();
+    let wrapped = runtime.block_on(masters.client("us").wrap_key(name("eu"), &key, &CONTEXT));
+    let wrapped = wrapped.unwrap();
+    let typed = |code: &str| format!(r#"{{"__type":"{code}"}}"#);
+    let page = "<html><body>Bad Gateway</body></html>";
+    for (status, body) in [
+        ("502 Bad Gateway", page.to_owned()),
+        ("503 Service Unavailable", String::new()),
+        ("504 Gateway Timeout", "{}".to_owned()),
+        ("500 Internal Server Error", typed("AccessDeniedException")),
+        ("403 Forbidden", page.to_owned()),
+        ("200 OK", page.to_owned()),
+        ("400 Bad Request", "{}".to_owned()),
+        ("400 Bad Request", typed("ExpiredTokenException")),
+        ("400 Bad Request", typed("ThrottlingException")),
+        ("429 Too Many Requests", typed("SomethingNew")),
+    ] {
+        masters.ask_at(0, listener(Some((status, body.clone()))));
+        let eu = masters.client("eu");
+        let opened = runtime.block_on(eu.unwrap_key(&wrapped, &CONTEXT)).map(drop);
+        let made = runtime.block_on(eu.wrap_key(name("eu"), &key, &CONTEXT)).map(drop);
+        for asked in [opened, made] {
+            let error = asked.unwrap_err();
+            assert!(matches!(error, KmsError::Unavailable { .. }), "{status} {body}: {error:?}");
+        }
+    }
 }
 
 #[test]
@@ -319,7 +360,7 @@ fn access_that_was_revoked_is_named_and_closes_what_is_not_in_memory() {
         register(&shop, 1);
         assert_eq!(node.stop(), 0);
         let right = masters.keys[0].endpoint.clone();
-        masters.ask_at(0, listener(Some(code)));
+        masters.ask_at(0, refusing(code));
         masters.set_at(&mut node);
         node.start();
         let shop = shop.at(&node);
@@ -393,7 +434,8 @@ fn a_wrapping_opens_for_its_region_and_context_and_for_nothing_else() {
     let wrapped = wrap("eu");
     assert_eq!(open(&wrapped, &CONTEXT).unwrap(), [7; 32]);
     assert_ne!(wrap("eu"), wrapped);
-    assert!(eu.is_current(&wrapped, &CONTEXT) && !us.is_current(&wrapped, &CONTEXT));
+    assert!(matches!(eu.sight(&wrapped, &CONTEXT), Sight::Named));
+    assert!(matches!(us.sight(&wrapped, &CONTEXT), Sight::Former));
     let others = [
         EncryptionContext { deployment: DeploymentId([9; 16]), ..CONTEXT },
         EncryptionContext { key: BranchKeyId([9; 16]), ..CONTEXT },

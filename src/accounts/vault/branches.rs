@@ -2,7 +2,7 @@
 //!
 //! Each is wiped when the last who uses it lets go of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(super) struct Branches {
 struct Inside {
     open: BTreeMap<BranchKeyId, Open>,
     refused: BTreeMap<BranchKeyId, (Duration, &'static str)>,
+    wrong: BTreeSet<BranchKeyId>,
 }
 
 struct Open {
@@ -37,7 +38,7 @@ struct Open {
 pub(super) enum Due {
     /// It was used meanwhile: the KMS is to be asked whether it still opens it.
     Again(BranchKeyId),
-    /// Nobody used it: it is to be forgotten.
+    /// Nobody used it: it is to be forgotten, where the KMS is there to be asked for it again.
     Forgotten(BranchKeyId),
 }
 
@@ -89,6 +90,26 @@ impl Branches {
     /// Whether a key is open.
     pub(super) fn holds(&self, id: BranchKeyId) -> bool {
         self.inside().open.contains_key(&id)
+    }
+
+    /// A key in memory, for the keeper: that does not count as use.
+    pub(super) fn held(&self, id: BranchKeyId) -> Option<Arc<BranchKey>> {
+        self.inside().open.get(&id).map(|open| Arc::clone(&open.key))
+    }
+
+    /// Notes that this region has a wrapping that does not open to its key, for the keeper.
+    pub(super) fn note_wrong(&self, id: BranchKeyId) {
+        self.inside().wrong.insert(id);
+    }
+
+    /// The keys of which that was noted since this was asked last.
+    pub(super) fn take_wrong(&self) -> BTreeSet<BranchKeyId> {
+        std::mem::take(&mut self.inside().wrong)
+    }
+
+    /// Forgets that note of a key; whether there was one.
+    pub(super) fn forget_wrong(&self, id: BranchKeyId) -> bool {
+        self.inside().wrong.remove(&id)
     }
 
     /// The keys that were opened longer than `kept` ago.

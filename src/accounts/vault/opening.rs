@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::{KeyFailure, Vault, VaultParts};
 use crate::crypto::sealing::BranchKey;
 use crate::events::decide_registry::RegistryCommand;
-use crate::events::event::{BranchKeyCreated, Cause};
+use crate::events::event::BranchKeyCreated;
 use crate::events::ids::BranchKeyId;
 use crate::kms::{EncryptionContext, KeyMaterial, Kms as _, KmsError, Purpose};
 
@@ -20,13 +20,13 @@ impl Vault {
         if let Some(found) = self.newest_in_memory(&own) {
             return Ok(found);
         }
-        let _once = self.asking.lock().await;
+        let _once = self.lines.making().await?;
         let own = self.own_branches();
         if let Some(found) = self.newest_in_memory(&own) {
             return Ok(found);
         }
         for id in own {
-            match self.ask_for(id).await {
+            match self.branch(id).await {
                 Ok(branch) => return Ok((id, branch)),
                 Err(error) => tracing::warn!(%id, %error, "a branch key is not used for writing"),
             }
@@ -43,13 +43,14 @@ impl Vault {
     fn own_branches(&self) -> Vec<BranchKeyId> {
         let VaultParts { origin, clock, branch_lifetime_ms, .. } = &self.parts;
         let oldest = clock.unix_ms().saturating_sub(*branch_lifetime_ms);
-        let registry = self.parts.house.registry();
+        let registry = self.parts.records.registry();
         let own = registry.state.branch_keys.iter().filter_map(|(id, key)| {
             let stamp = key.created?.stamp;
             let same_node =
                 stamp.origin.region == origin.region && stamp.origin.node == origin.node;
             let young = stamp.revision.unix_ms() >= oldest;
-            (same_node && young && !key.wrapped.is_empty()).then_some((stamp.revision, *id))
+            let opens = key.wrapped.keys().any(|region| !key.is_hole(*region));
+            (same_node && young && opens).then_some((stamp.revision, *id))
         });
         let mut own: Vec<_> = own.collect();
         own.sort_unstable_by(|one, other| other.cmp(one));
@@ -82,7 +83,7 @@ impl Vault {
             return Err(KeyFailure::Unavailable("no KMS wraps a new branch key"));
         }
         let command = RegistryCommand::CreateBranchKey(BranchKeyCreated { key: id, wrapped });
-        let recorded = self.parts.house.administer(command, Cause::default()).await;
+        let recorded = self.parts.records.administer(command).await;
         recorded.map_err(|error| {
             tracing::warn!(%error, "a new branch key could not be recorded");
             KeyFailure::Unavailable("a new branch key could not be recorded")
@@ -97,15 +98,15 @@ impl Vault {
         if let Some(branch) = self.branches.get(id, self.parts.clock.monotonic()) {
             return Ok(branch);
         }
-        let _once = self.asking.lock().await;
+        let _turn = self.lines.turn(id).await?;
         match self.branches.get(id, self.parts.clock.monotonic()) {
             Some(branch) => Ok(branch),
             None => self.ask_for(id).await,
         }
     }
 
-    /// A branch key from the KMS; whoever calls holds `asking`. One that did not open is not asked
-    /// for again for a while.
+    /// A branch key from the KMS; whoever calls has the turn. One that did not open is not asked for
+    /// again for a while.
     async fn ask_for(&self, id: BranchKeyId) -> Result<Arc<BranchKey>, KeyFailure> {
         let now = self.parts.clock.monotonic();
         if let Some(reason) = self.branches.refused(id, now) {
@@ -118,7 +119,7 @@ impl Vault {
                 Ok(branch)
             }
             Err(closed) => {
-                if closed.is_final {
+                if closed.is_final() {
                     self.branches.refuse(id, closed.reason, self.parts.clock.monotonic());
                 }
                 Err(KeyFailure::Unavailable(closed.reason))
@@ -128,32 +129,41 @@ impl Vault {
 
     /// Tries every wrapping for this region. One that opens to another key is a hole.
     pub(super) async fn open_branch(&self, id: BranchKeyId) -> Result<BranchKey, Closed> {
-        let registry = self.parts.house.registry();
+        let registry = self.parts.records.registry();
         let known = registry.state.branch_keys.get(&id);
         let here = known.and_then(|key| key.wrapped.get(&self.parts.origin.region));
         let context = self.encryption_context(id);
-        // Only what somebody can still change by recording more is not final.
-        let mut closed =
-            Closed { reason: "this region has no wrapping of the branch key", is_final: false };
-        // The newest first: it is the one by the master key of now.
-        for wrapped in here.into_iter().flat_map(|wrappings| wrappings.values().rev()) {
-            match self.parts.kms.unwrap_key(wrapped, &context).await {
+        let mut closed = Closed::NOT_WRAPPED;
+        // The newest first: it is the one by the master key of now. Those that were disowned are
+        // tried too, since whoever did so may have lacked a master key of before.
+        let newest_first = here.into_iter().flat_map(|wrappings| wrappings.values().rev());
+        for wrapped in newest_first.filter(|wrapped| !wrapped.is_empty()) {
+            let failed = match self.parts.kms.unwrap_key(wrapped, &context).await {
                 Ok(material) => {
                     let branch = BranchKey::from_bytes(*material.expose());
                     if branch.id() == id.0 {
                         return Ok(branch);
                     }
-                    let reason = "a wrapping of the branch key opens to another key";
-                    tracing::warn!(%id, reason, "a branch key does not open");
-                    closed = Closed { reason, is_final: true };
+                    tracing::warn!(%id, "a wrapping of a branch key opens to another key");
+                    Closed {
+                        reason: "a wrapping of the branch key opens to another key",
+                        why: Why::Wrong,
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%id, error = error.chain(), "a branch key does not open");
-                    closed = Closed::by(&error);
-                    if !closed.is_final {
-                        return Err(closed);
-                    }
+                    Closed::by(&error)
                 }
+            };
+            match failed.why {
+                Why::NotNow => return Err(failed),
+                // Noted also where one behind it opens: else it would be taken for a right one when
+                // that can no longer be opened.
+                Why::Wrong => self.branches.note_wrong(id),
+                Why::Refused => {}
+            }
+            if closed.why != Why::Refused {
+                closed = failed;
             }
         }
         Err(closed)
@@ -164,29 +174,40 @@ impl Vault {
     }
 }
 
-/// Why a branch key does not open here.
+/// A branch key does not open here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closed {
     pub(super) reason: &'static str,
-    /// Whether the KMS gave its last word; else it could not be asked.
-    pub(super) is_final: bool,
+    pub(super) why: Why,
+}
+
+/// Who may change that a branch key does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The KMS could not be asked, or there is nothing to ask it for: it changes by itself.
+    NotNow,
+    /// The KMS refuses: an operator may change that.
+    Refused,
+    /// What is recorded does not open to the key: another node may record it anew.
+    Wrong,
 }
 
 impl Closed {
+    const NOT_WRAPPED: Self =
+        Self { reason: "this region has no wrapping of the branch key", why: Why::NotNow };
+
     const fn by(error: &KmsError) -> Self {
-        match error {
-            KmsError::Unavailable { .. } => {
-                Self { reason: "the KMS does not answer", is_final: false }
-            }
-            KmsError::Refused { .. } => {
-                Self { reason: "the KMS refuses to open the branch key", is_final: true }
-            }
-            KmsError::NoSuchRegion(_) => {
-                Self { reason: "the region has no master key here", is_final: true }
-            }
-            KmsError::Malformed => {
-                Self { reason: "the wrapping of the branch key does not open", is_final: true }
-            }
-        }
+        let (reason, why) = match error {
+            KmsError::Unavailable { .. } => ("the KMS does not answer", Why::NotNow),
+            KmsError::Refused { .. } => ("the KMS refuses to open the branch key", Why::Refused),
+            KmsError::NoSuchRegion(_) => ("the region has no master key here", Why::Refused),
+            KmsError::Malformed => ("the wrapping of the branch key does not open", Why::Wrong),
+        };
+        Self { reason, why }
+    }
+
+    /// Whether the KMS gave its last word; else it could not be asked.
+    pub(super) const fn is_final(self) -> bool {
+        !matches!(self.why, Why::NotNow)
     }
 }

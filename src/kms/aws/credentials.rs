@@ -7,8 +7,9 @@
 //! aws_session_token = ..          where the credentials are temporary
 //! ```
 //!
-//! Only the part `default` counts, or what stands before any part. It is read anew for every
-//! call, so that whoever renews temporary credentials only writes the file.
+//! Only the part `default` counts, or what stands before any part: also what `aws configure
+//! export-credentials --format env-no-export` prints. It is read anew for every call, so that
+//! whoever renews temporary credentials only writes the file.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
@@ -111,6 +112,26 @@ mod tests {
         assert_eq!(found.session_token(), Some("token"));
         assert!(parse("aws_access_key_id = id\naws_secret_access_key = s").is_some());
         assert!(parse("[default]\naws_access_key_id = id\n").is_none());
+    }
+
+    #[test]
+    fn what_the_aws_program_prints_is_read_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials");
+        let file = KeyFile::new(Some(path.clone()));
+        for token in ["first==", "second=="] {
+            let new = folder.path().join("new");
+            let printed = format!(
+                "AWS_ACCESS_KEY_ID=ASIA\nAWS_SECRET_ACCESS_KEY=a/b+c=\n\
+                 AWS_SESSION_TOKEN={token}\nAWS_CREDENTIAL_EXPIRATION=2026-01-01T00:00:00+00:00\n"
+            );
+            std::fs::write(&new, printed).unwrap();
+            std::fs::set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
+            std::fs::rename(&new, &path).unwrap();
+            let found = file.credentials().unwrap();
+            assert_eq!((found.access_key_id(), found.secret_access_key()), ("ASIA", "a/b+c="));
+            assert_eq!(found.session_token(), Some(token));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! It must never take a deadline for an answer: who asks sets one ([`super::guard`]).
 
 mod credentials;
+mod failures;
 mod http;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,28 +28,17 @@ use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{
     BehaviorVersion, Config, IdentityCache, Region, StalledStreamProtectionConfig,
 };
-use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use zeroize::Zeroizing;
 
 use self::credentials::KeyFile;
+use self::failures::{failure, odd};
 use self::http::Carrier;
-use super::{EncryptionContext, KeyMaterial, Kms, KmsError, KmsFuture};
+use super::{EncryptionContext, KeyMaterial, Kms, KmsError, KmsFuture, Sight};
 use crate::events::ids::RegionId;
 
 /// The version of wrappings that AWS KMS made.
 const VERSION: u8 = 2;
-
-/// Names of errors that say: not now. Everything else that a KMS says is its last word.
-const NOT_NOW: [&str; 7] = [
-    "DependencyTimeoutException",
-    "KeyUnavailableException",
-    "KMSInternalException",
-    "InternalFailure",
-    "ServiceUnavailable",
-    "ThrottlingException",
-    "LimitExceededException",
-];
 
 /// A region's master key.
 #[derive(Debug, Clone)]
@@ -199,9 +189,12 @@ impl Kms for AwsKms {
         Box::pin(self.unwrap(wrapped, context))
     }
 
-    fn is_current(&self, wrapped: &[u8], _: &EncryptionContext) -> bool {
+    fn sight(&self, wrapped: &[u8], _: &EncryptionContext) -> Sight {
         let master = self.masters.get(&self.own);
-        read(wrapped).is_some_and(|(name, _)| master.is_some_and(|it| names(&it.key, name)))
+        match read(wrapped).filter(|(name, _)| master.is_some_and(|it| names(&it.key, name))) {
+            Some(_) => Sight::Named,
+            None => Sight::Former,
+        }
     }
 }
 
@@ -250,41 +243,6 @@ fn read(wrapped: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = rest.split_first_chunk()?;
     let (name, blob) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
     (*version == VERSION).then_some((std::str::from_utf8(name).ok()?, blob))
-}
-
-fn odd(region: RegionId, problem: &'static str) -> KmsError {
-    KmsError::Unavailable { region, source: problem.into() }
-}
-
-/// What an error of the SDK means here.
-fn failure<E, R>(region: RegionId, error: &SdkError<E, R>) -> KmsError
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    let SdkError::ServiceError(service) = error else {
-        return KmsError::Unavailable { region, source: reason(error).into() };
-    };
-    let code = service.err().code().unwrap_or("an error without a name").to_owned();
-    let message = service.err().message().unwrap_or_default();
-    let source = format!("{code} {message}").trim_end().to_owned().into();
-    match code.as_str() {
-        // Another key's, another context's, or damaged.
-        "InvalidCiphertextException" | "IncorrectKeyException" => KmsError::Malformed,
-        code if NOT_NOW.contains(&code) => KmsError::Unavailable { region, source },
-        _ => KmsError::Refused { region, source },
-    }
-}
-
-/// What lies at the root of an error that is not the KMS's own.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
