@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use jcas::crypto::sealing::{Context, UserKey, open, seal};
+use jcas::crypto::sealing::{BranchKey, Context, JobKey, UserKey, open, seal};
 use serde_json::json;
 
 use crate::certificates::Certificates;
 use crate::node::{Node, files_below, hex};
+use crate::python::python_tools;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -205,12 +206,18 @@ fn a_state_folder_that_is_deleted_is_folded_from_the_log_to_the_same_users() {
     assert_eq!(restarted.1, 1);
 }
 
-/// Runs the other implementation; `scripts/test` installs what it needs.
-fn python(verb: &str, key: [u8; 32], context: &Context<'_>, value: &[u8]) -> (i32, Vec<u8>) {
+/// Runs the other implementation.
+fn python(
+    form: &str,
+    verb: &str,
+    key: [u8; 32],
+    context: &Context<'_>,
+    value: &[u8],
+) -> (i32, Vec<u8>) {
     let script = root().join("tests/vectors/sealing.py");
     let parts: [&[u8]; 5] = [&key, &context.deployment, &context.subject, context.register, value];
-    let mut command = Command::new("python3");
-    command.arg(script).arg(verb).args(parts.map(hex));
+    let mut command = Command::new(python_tools().join("bin/python"));
+    command.arg(script).args([form, verb]).args(parts.map(hex)).stderr(Stdio::inherit());
     let ran = command.output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
     let bytes = said
@@ -220,19 +227,77 @@ fn python(verb: &str, key: [u8; 32], context: &Context<'_>, value: &[u8]) -> (i3
     (ran.status.code().unwrap(), bytes.collect())
 }
 
+const SECRET: [u8; 32] = [7; 32];
+
+fn sealed_here(form: &str, context: &Context<'_>, clear: &[u8]) -> Vec<u8> {
+    match form {
+        "user" => seal(&UserKey::from_bytes(SECRET), context, clear),
+        "branch" => BranchKey::from_bytes(SECRET).seal(context, clear),
+        "job" => JobKey::from_bytes(SECRET).seal(context, clear),
+        _ => {
+            let key = UserKey::from_bytes(clear.try_into().unwrap());
+            BranchKey::from_bytes(SECRET).wrap(context, &key)
+        }
+    }
+    .unwrap()
+}
+
+/// What is opened; of a user key its name.
+fn opened_here(form: &str, context: &Context<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
+    let opened = match form {
+        "user" => open(&UserKey::from_bytes(SECRET), context, sealed),
+        "branch" => BranchKey::from_bytes(SECRET).open(context, sealed),
+        "job" => JobKey::from_bytes(SECRET).open(context, sealed),
+        _ => {
+            let opened = BranchKey::from_bytes(SECRET).unwrap_user_key(context, sealed);
+            return opened.map(|key| key.id().to_vec()).ok();
+        }
+    };
+    opened.map(|clear| clear.to_vec()).ok()
+}
+
 #[test]
 fn a_sealed_value_opens_as_the_key_document_says() {
-    let (secret, register) = ([7; 32], b"field/given_name");
-    let context = Context { deployment: [1; 16], subject: [2; 16], register, profile: None };
-    let key = UserKey::from_bytes(secret);
-    for clear in ["", "Ada", "exactly sixteen.", "a value that is longer than one block is"] {
-        let ours = seal(&key, &context, clear.as_bytes()).unwrap();
-        assert_eq!(python("open", secret, &context, &ours), (0, clear.as_bytes().to_vec()));
-        let (code, theirs) = python("seal", secret, &context, clear.as_bytes());
-        assert_eq!(code, 0);
-        assert_eq!(open(&key, &context, &theirs).unwrap().as_slice(), clear.as_bytes());
+    let context =
+        Context { deployment: [1; 16], subject: [2; 16], register: b"a/register", profile: None };
+    let elsewhere = [
+        Context { deployment: [3; 16], ..context },
+        Context { subject: [3; 16], ..context },
+        Context { register: b"another", ..context },
+    ];
+    let other = |form| if form == "user" { "job" } else { "user" };
+    for form in ["user", "wrapped", "branch", "job"] {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let clear = if form == "wrapped" {
+            vec![vec![5; 32]]
+        } else {
+            vec![text(""), text("exactly sixteen."), text("it is longer than one block is")]
+        };
+        for clear in &clear {
+            let ours = sealed_here(form, &context, clear);
+            assert_eq!(python(form, "open", SECRET, &context, &ours), (0, clear.clone()), "{form}");
+            let (code, theirs) = python(form, "seal", SECRET, &context, clear);
+            assert_eq!(code, 0, "{form}");
+            let opened = opened_here(form, &context, &theirs).unwrap();
+            let id = (form == "wrapped").then(|| UserKey::from_bytes([5; 32]).id().to_vec());
+            assert_eq!(opened, id.unwrap_or_else(|| clear.clone()), "{form}");
+        }
+        // Not elsewhere, not as another form, not under another key, with no bit changed: there
+        // and here.
+        let sealed = sealed_here(form, &context, &[5; 32]);
+        let refused = (3, Vec::new());
+        for elsewhere in &elsewhere {
+            assert_eq!(python(form, "open", SECRET, elsewhere, &sealed), refused, "{form}");
+            assert_eq!(opened_here(form, elsewhere, &sealed), None, "{form}");
+        }
+        assert_eq!(python(other(form), "open", SECRET, &context, &sealed), refused, "{form}");
+        assert_eq!(opened_here(other(form), &context, &sealed), None, "{form}");
+        assert_eq!(python(form, "open", [8; 32], &context, &sealed), refused, "{form}");
+        assert_eq!(python(form, "flips", SECRET, &context, &sealed), refused, "{form}");
+        for bit in 0..sealed.len() * 8 {
+            let mut changed = sealed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(opened_here(form, &context, &changed), None, "{form}: bit {bit}");
+        }
     }
-    let elsewhere = Context { subject: [3; 16], ..context };
-    let ours = seal(&key, &context, b"Ada").unwrap();
-    assert_eq!(python("open", secret, &elsewhere, &ours), (3, Vec::new()));
 }

@@ -56,6 +56,7 @@ mod openapi;
 mod operating;
 mod operators;
 mod overload;
+mod python;
 mod quantum;
 mod races;
 mod readme;

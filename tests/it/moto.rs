@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::node::{send, wait_for};
+use crate::python::python_tools;
 
 /// Ends the server when nobody holds the other end of its input any more.
 const WATCHER: &str = "\"$0\" -H 127.0.0.1 -p \"$1\" >\"$2\" 2>&1 & read _; kill -KILL $!";
@@ -19,14 +20,6 @@ pub struct Moto {
     port: u16,
     _folder: TempDir,
     _watched: ChildStdin,
-}
-
-/// Where the Python programs are; installs them where they are not.
-fn python_tools() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/python-tools");
-    let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "scripts/python-tools failed");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
 /// The server, started with the first test that needs it.

@@ -1,78 +1,90 @@
-"""Seals and opens user values as docs/keys.md says, by means of nothing of JCAS: HMAC and HKDF of
-the standard library, AES by the openssl program.
+"""Seals and opens values as docs/keys.md says, by means of nothing of JCAS: Python's cryptography.
 
-    sealing.py open KEY DEPLOYMENT SUBJECT REGISTER SEALED    prints the clear value
-    sealing.py seal KEY DEPLOYMENT SUBJECT REGISTER CLEAR     prints the sealed value
+    sealing.py FORM open KEY DEPLOYMENT SUBJECT REGISTER SEALED    prints the clear value
+    sealing.py FORM seal KEY DEPLOYMENT SUBJECT REGISTER CLEAR     prints the sealed value
+    sealing.py FORM flips KEY DEPLOYMENT SUBJECT REGISTER SEALED   opens it with each bit flipped
 
-Everything is hexadecimal. What does not open ends with exit code 3.
+FORM is user, wrapped, branch or job, the rest is hexadecimal. What does not open ends with exit
+code 3; `flips` does where nothing opened.
 """
 
-import hashlib
-import hmac
 import os
-import subprocess
 import sys
 
-DOMAIN = b"jcas sealed user value v1"
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, hmac, padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+# Version, domain, bytes of a key's id and what that digest begins with.
+FORMS = {
+    "user": (1, b"jcas sealed user value v1", 8, b"jcas user key id"),
+    "wrapped": (2, b"jcas wrapped user key v1", 16, b"jcas branch key id"),
+    "branch": (3, b"jcas sealed branch value v1", 16, b"jcas branch key id"),
+    "job": (4, b"jcas sealed job value v1", 8, b"jcas job key id"),
+}
 
 
-def mac(key, data):
-    return hmac.new(key, data, hashlib.sha256).digest()
+class Form:
+    def __init__(self, name, key, context):
+        self.version, self.domain, size, id_domain = FORMS[name]
+        self.key, self.context = key, context
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(id_domain + key)
+        self.head = bytes([self.version]) + digest.finalize()[:size]
 
+    def derived(self, salt, name, size):
+        info = self.domain + b": " + name
+        return HKDF(hashes.SHA256(), size, salt, info).derive(self.key)
 
-def hkdf(secret, salt, info, length):
-    extracted = mac(salt, secret)
-    return mac(extracted, info + b"\x01")[:length]
+    def cipher(self, salt):
+        iv = self.derived(salt, b"iv", 16)
+        return Cipher(algorithms.AES256(self.derived(salt, b"cipher", 32)), modes.CBC(iv))
 
+    def mac(self, salt, before):
+        mac = hmac.HMAC(self.derived(salt, b"mac", 32), hashes.SHA256())
+        for part in (self.domain, *self.context):
+            mac.update(len(part).to_bytes(4, "big") + part)
+        mac.update(before)
+        return mac
 
-def lp(part):
-    return len(part).to_bytes(4, "big") + part
+    def seal(self, clear):
+        salt = os.urandom(16)
+        padder, encryptor = padding.PKCS7(128).padder(), self.cipher(salt).encryptor()
+        padded = padder.update(clear) + padder.finalize()
+        before = self.head + salt + encryptor.update(padded) + encryptor.finalize()
+        return before + self.mac(salt, before).finalize()
 
+    def open(self, sealed):
+        before, tag, start = sealed[:-32], sealed[-32:], len(self.head)
+        salt, encrypted = before[start:start + 16], before[start + 16:]
+        if before[:start] != self.head:
+            raise InvalidSignature
+        self.mac(salt, before).verify(tag)
+        decryptor, unpadder = self.cipher(salt).decryptor(), padding.PKCS7(128).unpadder()
+        padded = decryptor.update(encrypted) + decryptor.finalize()
+        return unpadder.update(padded) + unpadder.finalize()
 
-def aes(direction, keys, data):
-    command = ["openssl", "enc", direction, "-aes-256-cbc", "-K", keys["cipher"].hex()]
-    command += ["-iv", keys["iv"].hex()]
-    return subprocess.run(command, input=data, capture_output=True, check=True).stdout
-
-
-def data_keys(key, salt):
-    derived = {"cipher": 32, "iv": 16, "mac": 32}
-    return {name: hkdf(key, salt, DOMAIN + b": " + name.encode(), size)
-            for name, size in derived.items()}
-
-
-def tag(keys, context, before):
-    bound = b"".join(lp(part) for part in context)
-    return mac(keys["mac"], lp(DOMAIN) + bound + before)
-
-
-def key_id(key):
-    return hashlib.sha256(b"jcas user key id" + key).digest()[:8]
-
-
-def seal(key, context, clear):
-    salt = os.urandom(16)
-    keys = data_keys(key, salt)
-    before = b"\x01" + key_id(key) + salt + aes("-e", keys, clear)
-    return before + tag(keys, context, before)
-
-
-def open_sealed(key, context, sealed):
-    before, given = sealed[:-32], sealed[-32:]
-    keys = data_keys(key, before[9:25])
-    right = before[:1] == b"\x01" and before[1:9] == key_id(key)
-    if not right or not hmac.compare_digest(tag(keys, context, before), given):
-        sys.exit(3)
-    return aes("-d", keys, before[25:])
+    def flips(self, sealed):
+        for bit in range(len(sealed) * 8):
+            changed = bytearray(sealed)
+            changed[bit // 8] ^= 1 << bit % 8
+            try:
+                return self.open(bytes(changed))
+            except InvalidSignature:
+                pass
+        raise InvalidSignature
 
 
 def main():
-    verb, *rest = sys.argv[1:]
+    form, verb, *rest = sys.argv[1:]
     key, deployment, subject, register, value = (bytes.fromhex(part) for part in rest)
-    # The last part is the hash profile's id, which no user value has.
-    context = [deployment, subject, register, b""]
-    done = {"open": open_sealed, "seal": seal}[verb](key, context, value)
-    print(done.hex())
+    # The last part is the hash profile's id, which none of these has.
+    form = Form(form, key, [deployment, subject, register, b""])
+    try:
+        print({"open": form.open, "seal": form.seal, "flips": form.flips}[verb](value).hex())
+    except InvalidSignature:
+        sys.exit(3)
 
 
 main()
