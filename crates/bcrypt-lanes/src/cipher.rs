@@ -2,9 +2,9 @@
 //!
 //! A round of Blowfish is four table loads that depend on the round before, so a core that computes
 //! one bcrypt waits for its cache most of the time. Here each round of `N` independent ciphers is
-//! written out before any of them goes on to the next. Nothing in those `N` depends on each other, so
-//! a core fills the wait of one with the work of the others. That is all there is to it: no vector
-//! instructions (their gathers are slower than plain loads), no unsafe code.
+//! written out before any of them goes on to the next. Nothing in those `N` depends on each other,
+//! so a core fills the wait of one with the work of the others. That is all there is to it: no
+//! vector instructions (their gathers are slower than plain loads), no unsafe code.
 
 #![expect(clippy::indexing_slicing, reason = "every index is bounded by a constant or a byte")]
 #![expect(
