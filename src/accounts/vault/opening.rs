@@ -105,8 +105,8 @@ impl Vault {
         }
     }
 
-    /// A branch key from the KMS; whoever calls has the turn. One that did not open is not asked for
-    /// again for a while.
+    /// A branch key from the KMS; whoever calls has the turn. One that did not open is not asked
+    /// for again for a while.
     async fn ask_for(&self, id: BranchKeyId) -> Result<Arc<BranchKey>, KeyFailure> {
         let now = self.parts.clock.monotonic();
         if let Some(reason) = self.branches.refused(id, now) {
