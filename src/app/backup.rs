@@ -13,7 +13,6 @@
 //! knowing (`tokens/`). Both folders are written beside and renamed: they are there whole or not at
 //! all.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +27,9 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::deployment::description::DESCRIPTION_FILE;
 use crate::deployment::error::DeploymentError;
+use crate::deployment::read_only::READ_ONLY_FILE;
 use crate::deployment::{self, KEYS_FOLDER, OPERATOR_KEY_FILE, catching_up};
+use crate::files::unfinished::{Unfinished, remove_leftovers};
 use crate::files::{self, Disk, Files};
 use crate::log::{self, LogError, Report};
 
@@ -156,6 +157,7 @@ pub fn backup(
     let deployment = deployment::open(&data)?;
     let made = NewFolder::beside(to)?;
     made.copy(&data, Path::new(DESCRIPTION_FILE))?;
+    made.copy_if_there(&data, Path::new(READ_ONLY_FILE))?;
     // Before the log: a cursor beyond the copied log's end would hold events back.
     let cursor = Path::new(REPLICATION_FOLDER).join(CURSOR_FILE);
     if data.join(&cursor).exists() {
@@ -196,6 +198,7 @@ pub fn restore(
     let keys = keys.ok_or(BackupError::NoKeys)?;
     let made = NewFolder::beside(&data_folder(config))?;
     made.copy(from, Path::new(DESCRIPTION_FILE))?;
+    made.copy_if_there(from, Path::new(READ_ONLY_FILE))?;
     made.keys(keys)?;
     deployment::open(&made.path)?;
     let cursor = Path::new(REPLICATION_FOLDER).join(CURSOR_FILE);
@@ -236,6 +239,7 @@ struct NewFolder {
     path: PathBuf,
     named: PathBuf,
     files: Arc<dyn Files>,
+    _known: Unfinished,
 }
 
 impl NewFolder {
@@ -245,19 +249,16 @@ impl NewFolder {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        let (Some(parent), Some(name), true) = (named.parent(), named.file_name(), is_free) else {
+        let (Some(parent), Some(_), true) = (named.parent(), named.file_name(), is_free) else {
             return Err(BackupError::Taken(named));
         };
         let files: Arc<dyn Files> = Arc::new(Disk);
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".new-{}", std::process::id()));
-        let path = parent.join(beside);
         files.create_folder(parent).map_err(io_error("make the folder", parent))?;
-        // One that a killed process of this id left.
-        let _ = fs::remove_dir_all(&path);
+        remove_leftovers(&named);
+        let path = Unfinished::path_beside(&named);
         files.create_folder(&path).map_err(io_error("make the folder", &path))?;
-        Ok(Self { path, named, files })
+        let known = Unfinished::known(path.clone());
+        Ok(Self { path, named, files, _known: known })
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf, BackupError> {
@@ -273,6 +274,11 @@ impl NewFolder {
             .map_err(io_error("copy", &from))?;
         let folder = to.parent().unwrap_or(&self.path);
         self.files.sync_folder(folder).map_err(io_error("make durable the folder", folder))
+    }
+
+    /// The same, if the file is there.
+    fn copy_if_there(&self, from: &Path, name: &Path) -> Result<(), BackupError> {
+        if from.join(name).exists() { self.copy(from, name) } else { Ok(()) }
     }
 
     /// Copies key files, all but the operator's: that one is no node's.

@@ -13,6 +13,7 @@ pub mod compare;
 pub mod distrust;
 pub mod ending;
 pub mod identities;
+pub mod import;
 pub mod listeners;
 pub mod recovered;
 pub mod replication;
@@ -267,6 +268,7 @@ impl Node {
             start_actors(config, &deployment, &recovered, &journal, &on_fatal);
         let opened = house.administer(RegistryCommand::OpenOrigin(opening), Cause::default()).await;
         opened.map_err(|error| AppError::NotOpened(error.to_string()))?;
+        let wires = wires.unless_read_only(deployment.folder(), &writer);
         let (known, state_hash) = watch::channel(None);
         let ground = Ground {
             config: &config.replication,

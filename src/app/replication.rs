@@ -20,7 +20,7 @@ use crate::clock::{Clock, NodeClock};
 use crate::config::Config;
 use crate::config::replication::ReplicationConfig;
 use crate::crypto::seals::{SealVerifier, Sealer, operator_signed};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, read_only};
 use crate::events::ids::{Digest, NodeName};
 use crate::events::message::UsedToken;
 use crate::events::record::LogPosition;
@@ -76,6 +76,17 @@ impl Wires {
             Ok(Wire { link: Arc::new(link), incoming })
         });
         Self { connect: (!peers.is_empty()).then_some(connect), peers }
+    }
+
+    /// None, where the data folder says that the node is read-only; the log then takes nothing
+    /// more.
+    pub(super) fn unless_read_only(self, folder: &Path, writer: &LogWriter) -> Self {
+        if !read_only::is_marked(folder) {
+            return self;
+        }
+        tracing::warn!("filled from an export without keys: no writes, no other nodes");
+        writer.forbid();
+        Self { peers: Vec::new(), connect: None }
     }
 }
 

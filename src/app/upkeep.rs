@@ -1,29 +1,26 @@
 //! What is done to a node's data while the node does not run: comparing the state with the log,
-//! rebuilding it, filling the log from an export.
+//! rebuilding it. `import` fills the log from an export.
 //!
 //! Everything here takes the data folder's lock, so a running node refuses it by name.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use super::{AppError, LOG_FOLDER, STATE_FOLDER, data_folder, log_folder};
+use super::import::IMPORT_FOLDER;
+use super::{AppError, STATE_FOLDER, data_folder, log_folder};
 use crate::actors::recovery::{self, Folded, RecoveryError};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::deployment::description::named_near;
 use crate::deployment::lock::{DataLock, lock};
 use crate::deployment::{self, Deployment};
-use crate::events::codec;
 use crate::events::ids::DeploymentId;
-use crate::events::record::{LogPosition, Record, Register};
+use crate::events::record::LogPosition;
 use crate::events::registry::RegistryState;
-use crate::events::stamp::{Incarnation, Origin};
+use crate::files::unfinished::Unfinished;
 use crate::files::{Disk, Files};
-use crate::log::{
-    Append, AppendError, Batch, Log, LogError, LogOptions, LogReader, LogWriter, StoredRecord,
-};
+use crate::log::LogReader;
 use crate::state::checkpoint::{self, Checkpoint, Generation};
 use crate::state::error::StateError;
 use crate::state::folder::StateFolder;
@@ -33,15 +30,6 @@ use crate::state::verify::{Comparison, compare};
 
 /// Where the log is folded to for a comparison, in the data folder.
 const SCRATCH_FOLDER: &str = "state.verify";
-
-/// Where an import is written to before it takes the log's place, in the data folder.
-const IMPORT_FOLDER: &str = "log.import";
-
-/// Records of an import in one commit frame.
-const IMPORT_RECORDS: usize = 4096;
-
-/// Bytes of an import in one commit frame, roughly.
-const IMPORT_BYTES: usize = 4 * 1024 * 1024;
 
 /// What is being done, for whoever shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +106,12 @@ impl Held {
     }
 }
 
-fn of_deployment(reader: &LogReader, path: &Path, own: &Deployment) -> Result<(), AppError> {
+/// Refuses a log of another deployment.
+pub(super) fn of_deployment(
+    reader: &LogReader,
+    path: &Path,
+    own: &Deployment,
+) -> Result<(), AppError> {
     if reader.deployment() == own.id() {
         return Ok(());
     }
@@ -187,7 +180,7 @@ fn stored(held: &Held, folder: &StateFolder) -> Result<Result<Store, String>, Ap
 }
 
 /// An error with what caused it.
-fn said(error: &dyn std::error::Error) -> String {
+pub(super) fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -199,24 +192,27 @@ fn said(error: &dyn std::error::Error) -> String {
 }
 
 /// A folder that is there for a while.
-struct Scratch(PathBuf);
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+    _known: Unfinished,
+}
 
 impl Scratch {
     /// Takes what an interrupted run left away.
-    fn new(path: PathBuf) -> Result<Self, AppError> {
+    pub(super) fn new(path: PathBuf) -> Result<Self, AppError> {
         remove_folder(&path)?;
-        Ok(Self(path))
+        Ok(Self { _known: Unfinished::known(path.clone()), path })
     }
 
     fn remove(self) -> Result<(), AppError> {
-        remove_folder(&self.0)
+        remove_folder(&self.path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // After an error; the next run takes away what is left all the same.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -230,6 +226,8 @@ pub fn remove_leftovers(data: &Path) -> Result<(), AppError> {
 }
 
 fn remove_folder(path: &Path) -> Result<(), AppError> {
+/// Removes a folder and what is in it, if it is there.
+pub(super) fn remove_folder(path: &Path) -> Result<(), AppError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(AppError::system("remove a folder that is not needed")(error))
@@ -252,139 +250,4 @@ pub fn rebuild_state(config: &Config, progress: Progress<'_>) -> Result<Folded, 
     folder.take_checkpoint(&*store.kv(), &checkpoint)?;
     folder.remove_all_but(Some(generation))?;
     Ok(done)
-}
-
-/// What an import brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Imported {
-    /// Events.
-    pub events: u64,
-    /// Of these, events about keys whose bodies were left out.
-    pub keys_without_body: u64,
-}
-
-/// Why an export was not imported. The node's data is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The data folder or a file in it is not as it must be.
-    #[error(transparent)]
-    App(#[from] AppError),
-    /// The node has events already.
-    #[error("the log in {} holds events already: import into an empty node only", folder.display())]
-    NotEmpty {
-        /// The log's folder.
-        folder: PathBuf,
-    },
-    /// The records do not make a log.
-    #[error("the export does not make a whole log; was it made of some events only?")]
-    Refused(#[source] AppendError),
-    /// The writer took nothing.
-    #[error("the log did not take the records: {0}")]
-    NotTaken(String),
-}
-
-impl From<LogError> for ImportError {
-    fn from(error: LogError) -> Self {
-        Self::App(error.into())
-    }
-}
-
-/// Fills the log of a node that holds no event from an export of its deployment. The new log takes
-/// the old one's place once it is whole; the state is folded anew at the next start.
-pub fn import(
-    config: &Config,
-    file: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Imported, ImportError> {
-    let deployment = deployment::open(&data_folder(config)).map_err(AppError::from)?;
-    let _lock = lock(deployment.folder()).map_err(AppError::from)?;
-    let files: Arc<dyn Files> = Arc::new(Disk);
-    let reader = LogReader::open_path(&files, file)?;
-    of_deployment(&reader, file, &deployment)?;
-    let folder = log_folder(deployment.folder());
-    if holds_events(&files, &folder)? {
-        return Err(ImportError::NotEmpty { folder });
-    }
-    let unborn = Scratch::new(deployment.folder().join(IMPORT_FOLDER))?;
-    let imported = write(config, &deployment, (&files, &unborn.0), &reader, progress)?;
-    // What was folded from another log must not be taken for this one's.
-    remove_folder(&deployment.folder().join(STATE_FOLDER))?;
-    remove_folder(&folder)?;
-    fs::rename(&unborn.0, deployment.folder().join(LOG_FOLDER))
-        .and_then(|()| files.sync_folder(deployment.folder()))
-        .map_err(AppError::system("put the imported log in its place"))?;
-    Ok(imported)
-}
-
-fn holds_events(files: &Arc<dyn Files>, folder: &Path) -> Result<bool, LogError> {
-    let there = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if !there {
-        return Ok(false);
-    }
-    Ok(LogReader::open_path(files, folder)?.scan(LogPosition::START, None).next().is_some())
-}
-
-/// Writes the records of an export to a new log.
-fn write(
-    config: &Config,
-    deployment: &Deployment,
-    (files, folder): (&Arc<dyn Files>, &Path),
-    reader: &LogReader,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Imported, ImportError> {
-    let description = deployment.description();
-    let clock = SystemClock::new();
-    let options = LogOptions {
-        segment_bytes: u32::try_from(config.log.segment_mib << 20).unwrap_or(u32::MAX),
-        stop_percent: u8::try_from(config.log.stop_percent).unwrap_or(100),
-        ..LogOptions::new(description.deployment.id, Arc::new(move || clock.monotonic()))
-    };
-    let (log, _) = Log::open(Arc::clone(files), folder, options)?;
-    // Lives count from 1: this one records nothing and is no record's.
-    let incarnation = Incarnation { counter: 0, tag: 0 };
-    let origin = Origin { region: description.region, node: description.node, incarnation };
-    let writer = log.start_writer(origin, Box::new(|_| {}))?;
-    let mut imported = Imported { events: 0, keys_without_body: 0 };
-    let (mut batch, mut bytes) = (Vec::new(), 0_usize);
-    for stored in reader.scan(LogPosition::START, None) {
-        let stored = stored?;
-        imported.events += 1;
-        imported.keys_without_body += u64::from(lacks_key(&stored)?);
-        progress(imported.events);
-        bytes += stored.record.body.as_ref().map_or(0, |body| body.len());
-        batch.push(stored.record);
-        if batch.len() >= IMPORT_RECORDS || bytes >= IMPORT_BYTES {
-            append(&writer, std::mem::take(&mut batch))?;
-            bytes = 0;
-        }
-    }
-    append(&writer, batch)?;
-    writer.close();
-    Ok(imported)
-}
-
-fn lacks_key(stored: &StoredRecord) -> Result<bool, LogError> {
-    if stored.record.body.is_some() {
-        return Ok(false);
-    }
-    let position = stored.position;
-    let header = codec::decode_header(&stored.record.header)
-        .map_err(|source| LogError::Header { position, source })?;
-    Ok(matches!(header.register, Register::UserKey(_) | Register::BranchKey(_)))
-}
-
-/// Makes records durable.
-fn append(writer: &LogWriter, records: Vec<Record>) -> Result<(), ImportError> {
-    let (sender, done) = mpsc::sync_channel(1);
-    let append = Append {
-        epoch: writer.epoch(),
-        batch: Batch::Foreign(records),
-        done: Box::new(move |outcome| drop(sender.try_send(outcome))),
-    };
-    writer.append(append).map_err(|refused| ImportError::NotTaken(said(&refused.reason)))?;
-    match done.recv() {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ImportError::Refused(error)),
-        Err(_) => Err(ImportError::NotTaken("the writer ended".to_owned())),
-    }
 }

@@ -8,8 +8,8 @@ use crate::app::backup::{self as backups, Doing, Manifest};
 use crate::app::{data_folder, log_folder};
 use crate::config::Config;
 
-use super::out;
 use super::progress::Meter;
+use super::{interrupted, out};
 
 /// What is copied where.
 #[derive(Debug, Args)]
@@ -52,10 +52,14 @@ pub struct RestoreArgs {
     /// The folder of the region's key files, where the backup holds none.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
+    /// Print what was restored as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Makes a backup.
 pub fn backup(config: &Config, args: &BackupArgs) -> anyhow::Result<()> {
+    interrupted::clean_up_when_told_to_end()?;
     let mut shown = Shown::of(&log_folder(&data_folder(config)));
     let made = backups::backup(config, &args.folder, args.with_keys, &mut |doing, bytes| {
         shown.set(doing, bytes);
@@ -80,18 +84,24 @@ pub fn backup(config: &Config, args: &BackupArgs) -> anyhow::Result<()> {
 
 /// Makes a data folder.
 pub fn restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<()> {
+    interrupted::clean_up_when_told_to_end()?;
     let mut shown = Shown::of(&log_folder(&args.folder));
     let keys = args.keys.as_deref();
     let restored = backups::restore(config, &args.folder, keys, &mut |doing, bytes| {
         shown.set(doing, bytes);
     });
     shown.finish();
-    let Manifest { events, node, made_at, deployment, .. } = restored?;
+    let restored = restored?;
+    let Manifest { events, node, made_at, deployment, .. } = &restored;
     let folder = data_folder(config);
-    out::line(&format!(
-        "{}: {events} events of {node} in deployment {deployment}, as of {made_at}",
-        folder.display()
-    ))?;
+    if args.json {
+        out::line(&serde_json::to_string_pretty(&restored)?)?;
+    } else {
+        out::line(&format!(
+            "{}: {events} events of {node} in deployment {deployment}, as of {made_at}",
+            folder.display()
+        ))?;
+    }
     out::note(
         "start it with `jcas serve`; where it has peers it answers no company before it has what \
          they have",

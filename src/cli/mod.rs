@@ -10,6 +10,7 @@ pub mod client;
 pub mod demo;
 pub mod health;
 pub mod init;
+mod interrupted;
 pub mod join;
 mod key;
 mod keys;

@@ -1,13 +1,11 @@
-//! A node that joined or was restored lacks what the others recorded, and must not answer callers
+//! A node that joined, was restored or filled from an export lacks what the others recorded, and must not answer callers
 //! before it has it: it would refuse passwords that are right. A file says so until it has, so that
 //! a restart in between changes nothing.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::DeploymentError;
-use super::file::{self, io_error};
+use super::file;
 
 /// The file, in the data folder.
 pub const CATCHING_UP_FILE: &str = "catching-up";
@@ -35,13 +33,7 @@ pub fn is_marked(folder: &Path) -> bool {
 
 /// Says that it has.
 pub fn unmark(folder: &Path) -> Result<(), DeploymentError> {
-    let path = path(folder);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("delete", &path)(error))
-        }
-        _ => file::sync_folder(folder),
-    }
+    file::remove_durably(&path(folder))
 }
 
 fn path(folder: &Path) -> PathBuf {

@@ -51,6 +51,16 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DeploymentError> 
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Removes a file, durably, if it is there.
+pub(super) fn remove_durably(path: &Path) -> Result<(), DeploymentError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("delete", path)(error))
+        }
+        _ => path.parent().map_or(Ok(()), sync_folder),
+    }
+}
+
 /// Waits until the names in a folder are durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), DeploymentError> {
     File::open(folder)

@@ -12,6 +12,7 @@
 //!   bundles/                 0700, each file 0600: for nodes that are to join, to be taken there
 //!   operator-token           0600, opens the operator listener; made by the first start
 //!   catching-up              there until a node that joined or was restored has what others have
+//!   read-only                there where keys' bodies are missing: no writes, no other nodes
 //!   lock                     held by the process that works here
 //! ```
 //!
@@ -27,6 +28,7 @@
 //! | `rotation` | a region's wrapping key and those it had before |
 //! | `lock`, `token` | one process a folder; the operator token |
 //! | `catching_up` | whether others have what this node has not |
+//! | `read_only` | whether the node may write |
 //! | `file`, `error` | shared by the files above |
 //!
 //! A node that joins differs from a first one only in where its description and secrets come from:
@@ -41,6 +43,7 @@ pub mod error;
 pub mod key_file;
 pub mod lock;
 pub mod names;
+pub mod read_only;
 pub mod regions;
 pub mod rotation;
 pub mod token;

@@ -3,6 +3,8 @@
 //! The real layer is [`Disk`]. The crash tests put one in its place that forgets what was not
 //! synced, refuses to write or runs full, and drive the shipped code with it.
 
+pub mod unfinished;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -106,6 +106,15 @@ pub enum LogError {
         #[source]
         fault: Fault,
     },
+    /// An export would be longer than its positions reach.
+    #[error(
+        "{} would be longer than the 4 GiB an export may have: make several with --from and \
+         --until, or copy the log with `jcas backup`", path.display()
+    )]
+    ExportTooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// An export that was cut, or is still being written.
     #[error("{} ends before the export does", path.display())]
     Unfinished {

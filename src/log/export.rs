@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::events::codec;
 use crate::events::ids::DeploymentId;
 use crate::events::record::{Header, LogPosition, Record};
-use crate::events::stamp::Revision;
+use crate::events::stamp::{EventRef, Revision};
+use crate::files::unfinished::{Unfinished, remove_leftovers};
 use crate::files::{FileHandle, Files};
 
 use super::chain::Vector;
 use super::error::LogError;
-use super::frame::{COMMIT_BYTES, Commit, Cover, FRAME_BYTES_MAX, push_record};
+use super::frame::{COMMIT_BYTES, Commit, Cover, FRAME_BYTES_MAX, push_record, push_seal};
 use super::head::{FileKind, encode};
-use super::reader::{LogReader, StoredRecord};
+use super::reader::{Entry, LogReader, StoredRecord};
 
 /// About how many bytes lie between two commit frames of an export.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -46,17 +47,22 @@ pub fn export(
     select: Choose<'_>,
     keep_body: Choose<'_>,
 ) -> Result<ExportReport, LogError> {
-    let unborn = path.with_extension("new");
+    remove_leftovers(path);
+    let unborn = Unfinished::path_beside(path);
     if let Err(source) = files.remove(&unborn)
         && source.kind() != std::io::ErrorKind::NotFound
     {
         return Err(LogError::io("remove", &unborn)(source));
     }
     let file = files.open(&unborn, true).map_err(LogError::io("create", &unborn))?;
+    let _known = Unfinished::known(unborn.clone());
     let mut sink = Sink::new(file, &unborn, reader);
     let written = reader
-        .scan(from, to)
-        .try_for_each(|stored| sink.take(&stored?, select, keep_body))
+        .entries(from, to)
+        .try_for_each(|entry| match entry? {
+            Entry::Record(stored) => sink.take(&stored, select, keep_body),
+            Entry::Seal { seal, next } => sink.seal(&seal, next),
+        })
         .and_then(|()| sink.finish());
     if let Err(error) = written {
         // A leftover does no harm; the error above is the one that matters.
@@ -94,6 +100,8 @@ struct Sink<'a> {
     /// Where the batch starts within the buffer: behind the head in the first one.
     batch_at: usize,
     cover: Cover,
+    /// The last record, if it is the last one that was met.
+    last: Option<EventRef>,
     report: ExportReport,
 }
 
@@ -103,7 +111,7 @@ impl<'a> Sink<'a> {
         let buffer = encode(kind, deployment, 1, 0, Revision::ZERO, &Vector::new());
         let batch_at = buffer.len();
         let (cover, report) = (Cover::default(), ExportReport::default());
-        Self { file, path, reader, buffer, batch_at, cover, report }
+        Self { file, path, reader, buffer, batch_at, cover, last: None, report }
     }
 
     fn take(
@@ -115,15 +123,33 @@ impl<'a> Sink<'a> {
         let StoredRecord { position, record, .. } = stored;
         let header = codec::decode_header(&record.header)
             .map_err(|source| LogError::Header { position: *position, source })?;
+        self.last = None;
         if !select(&header, record) {
             return Ok(());
+        }
+        // Only now, so that a seal is in the batch of the record it is over.
+        if self.buffer.len() >= BATCH_BYTES {
+            self.flush()?;
         }
         let body = record.body.as_deref().filter(|_| keep_body(&header, record));
         push_record(&mut self.buffer, &mut self.cover, &record.header, body)
             .map_err(|fault| super::record_at::damage(self.path, *position, fault))?;
         self.report.records += 1;
         self.report.blanked += u64::from(body.is_none());
-        if self.buffer.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        self.last = Some(header.reference());
+        Ok(())
+    }
+
+    /// Takes the seal over a record that was taken.
+    fn seal(&mut self, seal: &[u8], position: LogPosition) -> Result<(), LogError> {
+        let over =
+            codec::decode_seal(seal).map_err(|source| LogError::Header { position, source })?;
+        let over = EventRef { origin: over.origin, sequence: over.sequence };
+        if self.last != Some(over) {
+            return Ok(());
+        }
+        push_seal(&mut self.buffer, &mut self.cover, seal)
+            .map_err(|fault| super::record_at::damage(self.path, position, fault))
     }
 
     /// Writes the batch with its commit frame.
@@ -141,8 +167,7 @@ impl<'a> Sink<'a> {
         }
         let end = start.saturating_add(self.buffer.len() as u64);
         if end.saturating_add(2 * FRAME_BYTES_MAX as u64) > EXPORT_BYTES_MAX {
-            let source = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-            return Err(LogError::io("write 4 GiB to", self.path)(source));
+            return Err(LogError::ExportTooLong { path: self.path.to_owned() });
         }
         self.file.write_all_at(&self.buffer, start).map_err(LogError::io("write", self.path))?;
         self.report.bytes = end;

@@ -20,7 +20,7 @@ pub enum LogStatus {
         /// How full the device is.
         used_percent: u8,
     },
-    /// It does not until there is space; then it does again by itself.
+    /// It does not; where space is missing, it does again by itself once there is some.
     ReadOnly {
         /// Why.
         reason: ReadOnlyReason,
@@ -42,6 +42,9 @@ pub enum ReadOnlyReason {
         /// How full it is.
         used_percent: u8,
     },
+    /// Its owner writes nothing.
+    #[error("the node was filled from an export without keys")]
+    Forbidden,
 }
 
 /// What was last seen of the device.

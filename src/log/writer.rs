@@ -91,6 +91,11 @@ impl LogWriter {
         self.shared.gate.state().status
     }
 
+    /// Takes nothing that writes from now on: the log is for reading only.
+    pub fn forbid(&self) {
+        self.shared.gate.forbid();
+    }
+
     /// The epoch that appends must name.
     pub fn epoch(&self) -> u64 {
         self.shared.gate.state().epoch

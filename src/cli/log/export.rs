@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::interrupted;
 use crate::cli::moment::Moment;
 use crate::cli::out;
 use crate::cli::progress::Meter;
@@ -29,7 +30,9 @@ Examples:
   jcas log export ada.jcas --user 0199b5b0-4a49-7aa4-b6a1-3d2f0a1c9e11
   jcas log export day.jcas --from 2026-03-01T00:00:00Z --until 2026-03-02T00:00:00Z
   jcas log export shop.jcas --company shop --origin eu/node-1#3.0badcafe
-  jcas log export backup.jcas --with-keys        to restore with `jcas log import`")]
+  jcas log export whole.jcas --with-keys         for `jcas log import`
+
+To be able to restore a node, use `jcas backup`. An export holds 4 GiB at most.")]
 pub(super) struct ExportArgs {
     /// The file to make. It must not be there yet.
     file: PathBuf,
@@ -56,6 +59,9 @@ pub(super) struct ExportArgs {
     /// Only events recorded then or earlier.
     #[arg(long, value_name = "TIME|REVISION")]
     until: Option<Moment>,
+    /// Print what was exported as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes it.
@@ -63,6 +69,7 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
     if args.file.exists() {
         bail!("{} is there already; name a file that is not", args.file.display());
     }
+    interrupted::clean_up_when_told_to_end()?;
     let path = super::place(settings, args.path.as_deref())?;
     let files: Arc<dyn Files> = Arc::new(Disk);
     let reader = LogReader::open_path(&files, &path)?;
@@ -79,7 +86,11 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
     meter.finish();
     let (records, bytes) = (report.records, report.bytes);
     let (blanked, file) = (report.blanked, args.file.display());
-    out::line(&format!("{file}: {records} events ({blanked} without a body), {bytes} bytes"))?;
+    if args.json {
+        out::line(&serde_json::to_string(&report)?)?;
+    } else {
+        out::line(&format!("{file}: {records} events ({blanked} without a body), {bytes} bytes"))?;
+    }
     if args.with_keys {
         out::note(
             "warning: the file holds keys. With the region's key files it opens every sealed \

@@ -74,7 +74,7 @@ pub struct ReplayArgs {
     /// link, or all.
     #[arg(long, value_name = "NAME", conflicts_with = "user", group = "question")]
     bisect: Option<Which>,
-    /// Print the state hash and nothing else.
+    /// Print the state hash and nothing else; with --json an object with it.
     #[arg(long, conflicts_with = "user", group = "question")]
     state_hash: bool,
     /// Show it as a page to a browser on this machine: events over time, users, their states.
@@ -115,7 +115,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
         return web::run(history, args.listen);
     }
     if args.state_hash {
-        return summary::state_hash(&history);
+        return summary::state_hash(&history, json);
     }
     summary::run(&history, json)
 }

@@ -20,11 +20,15 @@ use crate::replay::summary::{Summary, Users};
 const GAPS_SHOWN: usize = 10;
 
 /// Prints the state hash alone.
-pub(super) fn state_hash(history: &History) -> anyhow::Result<()> {
+pub(super) fn state_hash(history: &History, as_json: bool) -> anyhow::Result<()> {
     let mut meter = Meter::events("replaying");
     let folded = fold(history, || NobodyLooks, |events| meter.set(events));
     meter.finish();
-    out::line(&folded?.state.state_hash().to_string())
+    let hash = folded?.state.state_hash();
+    if as_json {
+        return out::line(&json!({ "state_hash": hash }).to_string());
+    }
+    out::line(&hash.to_string())
 }
 
 /// Prints everything.
