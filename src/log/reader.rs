@@ -84,6 +84,44 @@ impl LogReader {
         })
     }
 
+    /// The same log as it is now, if a file or its length has changed; `known` is what was seen
+    /// then. Begins where the last reader ended.
+    pub fn opened_again(
+        &self,
+        files: &Arc<dyn Files>,
+        path: &Path,
+        known: &mut Option<(u32, u64)>,
+    ) -> Result<Option<Self>, LogError> {
+        let found = Found::at(files, path)?;
+        let (file, segment) = (found.segments.open(found.last)?, found.segments.path(found.last));
+        let now = (found.last, file.len().map_err(LogError::io("measure", &segment))?);
+        if known.replace(now) == Some(now) {
+            return Ok(None);
+        }
+        let end = self.end();
+        if found.last != end.segment() {
+            return Self::open_path(files, path).map(Some);
+        }
+        let head = SegmentHead::read(file.as_ref(), &segment)?;
+        head.expect(&segment, self.deployment, found.last)?;
+        let erased = found.erased(head.deployment)?;
+        let from = end.offset().max(head.len());
+        let ending = Ending::find_from(from, &file, &segment, &head, &erased)?;
+        let end = LogPosition::new(found.last, ending.named.unwrap_or(ending.durable));
+        Ok(Some(Self {
+            segments: Arc::new(found.segments),
+            erased: Arc::new(RwLock::new(erased)),
+            deployment: self.deployment,
+            first: found.first,
+            end: End::Fixed(end),
+        }))
+    }
+
+    /// The numbers of the first segment and of the last one.
+    pub fn segments(&self) -> (u32, u32) {
+        (self.first, self.end().segment())
+    }
+
     /// Whose log it is.
     pub const fn deployment(&self) -> DeploymentId {
         self.deployment

@@ -47,9 +47,19 @@ impl Ending {
         head: &SegmentHead,
         erased: &Erased,
     ) -> Result<Self, LogError> {
+        Self::find_from(head.len(), file, path, head, erased)
+    }
+
+    /// The same from where a commit frame ends on: the vector is then only of what follows.
+    pub(super) fn find_from(
+        first: u32,
+        file: &Arc<dyn FileHandle>,
+        path: &Path,
+        head: &SegmentHead,
+        erased: &Erased,
+    ) -> Result<Self, LogError> {
         let file_len = file.len().map_err(LogError::io("measure", path))?;
         let end = u32::try_from(file_len).unwrap_or(u32::MAX);
-        let first = head.len();
         let mut cursor =
             Cursor::new(Arc::clone(file), head.deployment, head.segment, first, end, true);
         let mut ending = Self {

@@ -154,7 +154,7 @@ impl Chart {
             let decoded = codec::decode_record(&record);
             let (header, fact) = decoded.map_err(ReplayError::record(position))?;
             let counts = distrust.counts(&fact);
-            read.push(Read { source, position, header, fact, counts });
+            read.push(Read { source, position, header, fact, counts, is_late: false });
         }
         read.sort_by_key(|it| (it.header.revision, it.header.origin, it.header.sequence));
         Ok(read)

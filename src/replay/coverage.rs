@@ -24,6 +24,8 @@ pub(super) enum Meeting {
 pub(super) struct Run {
     pub(super) from: u64,
     pub(super) to: u64,
+    /// The start of the digest of the header before the first; nothing where only one log is read.
+    pub(super) before: u64,
     /// The start of each header's digest; nothing where only one log is read.
     pub(super) prints: Vec<u64>,
 }
@@ -168,6 +170,9 @@ impl Lane {
             Some(last) if last.from <= sequence => self.runs.len(),
             _ => self.runs.partition_point(|run| run.from <= sequence),
         };
+        // What follows in a run that was met before must follow this very event.
+        let above = self.runs.get(after).filter(|run| run.from == sequence.saturating_add(1));
+        let elsewhere = prints.is_some_and(|(own, _)| above.is_some_and(|run| run.before != own));
         let below = after.checked_sub(1).and_then(|at| self.runs.get_mut(at));
         let own: Vec<u64> = match (below, prints) {
             (Some(run), prints) if run.to >= sequence => {
@@ -180,16 +185,28 @@ impl Lane {
                 if prints.is_some_and(|(_, before)| run.prints.last() != Some(&before)) {
                     return Meeting::Forked;
                 }
+                if elsewhere {
+                    return Meeting::Forked;
+                }
                 run.to = sequence;
                 run.prints.extend(prints.map(|(own, _)| own));
                 self.join(after);
                 return Meeting::New;
             }
+            _ if elsewhere => return Meeting::Forked,
             (_, prints) => prints.map(|(own, _)| own).into_iter().collect(),
         };
-        self.runs.insert(after, Run { from: sequence, to: sequence, prints: own });
+        let before = prints.map_or(0, |(_, before)| before);
+        self.runs.insert(after, Run { from: sequence, to: sequence, before, prints: own });
         self.join(after + 1);
         Meeting::New
+    }
+
+    /// The print of the event with a number, if it was met.
+    pub(super) fn print_of(&self, sequence: u64) -> Option<u64> {
+        let at = self.runs.partition_point(|run| run.from <= sequence).checked_sub(1)?;
+        let run = self.runs.get(at).filter(|run| run.to >= sequence)?;
+        run.prints.get(usize::try_from(sequence - run.from).ok()?).copied()
     }
 
     /// Makes one run of the one at this place and the one before it, if they touch.
@@ -247,6 +264,31 @@ mod tests {
         assert_eq!(lane.meet(3, Some((31, 20))), Meeting::Forked);
         assert_eq!(lane.meet(5, Some((51, 41))), Meeting::Forked);
         assert_eq!(lane.meet(5, Some(story(5))), Meeting::New);
+    }
+
+    #[test]
+    fn another_story_shows_whichever_part_of_it_is_met_first() {
+        // 1 to 4 of one story, and 5 to 6 of another one, in either order.
+        let (other, follows) = (|it: u64| (it * 10 + 1, (it - 1) * 10 + 1), [5, 6]);
+        let mut lane_one = lane();
+        for sequence in 1..=4 {
+            assert_eq!(lane_one.meet(sequence, Some(story(sequence))), Meeting::New);
+        }
+        assert_eq!(lane_one.meet(5, Some(other(5))), Meeting::Forked);
+        let mut turned = lane();
+        for sequence in follows {
+            assert_eq!(turned.meet(sequence, Some(other(sequence))), Meeting::New);
+        }
+        for sequence in 1..=3 {
+            assert_eq!(turned.meet(sequence, Some(story(sequence))), Meeting::New);
+        }
+        assert_eq!(turned.meet(4, Some(story(4))), Meeting::Forked);
+        assert_eq!((turned.print_of(3), turned.print_of(4)), (Some(30), None));
+        assert_eq!(turned.print_of(5), Some(51));
+        // With nothing before it in its run, too.
+        let mut alone = lane();
+        assert_eq!(alone.meet(5, Some(other(5))), Meeting::New);
+        assert_eq!(alone.meet(4, Some(story(4))), Meeting::Forked);
     }
 
     #[test]

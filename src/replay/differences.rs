@@ -1,6 +1,6 @@
 //! In what two states differ, and which events only one of two histories has.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::events::ids::{Digest, UserId};
 use crate::events::record::Header;
@@ -8,7 +8,7 @@ use crate::events::registry::RegistryState;
 use crate::events::stamp::EventRef;
 use crate::events::state::UserState;
 
-use super::coverage::{Coverage, Gap, Lane};
+use super::coverage::{Coverage, Gap, Lane, Run};
 use super::fold::ReplayError;
 use super::held::{Held, held_by};
 use super::history::History;
@@ -126,14 +126,14 @@ pub fn only_in(one: &Coverage, other: &Coverage) -> Vec<Gap> {
         let origin = lane.origin;
         for run in &lane.runs {
             let mut from = run.from;
-            for hole in others.get(&origin).map_or(&[][..], |lane| &lane.runs) {
-                if hole.to < from || hole.from > run.to {
+            for there in others.get(&origin).map_or(&[][..], |lane| &lane.runs) {
+                if there.to < from || there.from > run.to {
                     continue;
                 }
-                if hole.from > from {
-                    only.push(Gap { origin, from, to: hole.from - 1 });
+                if there.from > from {
+                    only.push(Gap { origin, from, to: there.from - 1 });
                 }
-                from = hole.to.saturating_add(1);
+                from = there.to.saturating_add(1);
             }
             if from <= run.to {
                 only.push(Gap { origin, from, to: run.to });
@@ -148,16 +148,67 @@ pub fn forks(one: &Coverage, other: &Coverage) -> Vec<EventRef> {
     let others: BTreeMap<_, _> = other.lanes().map(|lane| (lane.origin, lane)).collect();
     let first = |lane: &Lane| {
         let other = others.get(&lane.origin)?;
-        let prints: HashMap<u64, u64> = other.runs.iter().flat_map(numbered).collect();
-        let differs = |(sequence, print): &(u64, u64)| {
-            prints.get(sequence).is_some_and(|other| other != print)
-        };
-        let at = lane.runs.iter().flat_map(numbered).find(differs)?;
-        Some(EventRef { origin: lane.origin, sequence: at.0 })
+        let sequences = [
+            differs_within(&lane.runs, &other.runs),
+            differs_before(lane, other),
+            differs_before(other, lane),
+        ];
+        let sequence = sequences.into_iter().flatten().min()?;
+        Some(EventRef { origin: lane.origin, sequence })
     };
     one.lanes().filter_map(first).collect()
 }
 
-fn numbered(run: &super::coverage::Run) -> impl Iterator<Item = (u64, u64)> + '_ {
-    (run.from..).zip(run.prints.iter().copied())
+/// The first event that both have and that is another one in each. Both are walked in step.
+fn differs_within(one: &[Run], other: &[Run]) -> Option<u64> {
+    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
+    while let (Some(a), Some(b)) = (ones.peek(), others.peek()) {
+        let from = a.from.max(b.from);
+        let prints = |run: &Run| usize::try_from(from - run.from).unwrap_or(usize::MAX);
+        let (of_a, of_b) = (a.prints.iter().skip(prints(a)), b.prints.iter().skip(prints(b)));
+        if from <= a.to.min(b.to)
+            && let Some(at) = of_a.zip(of_b).position(|(a, b)| a != b)
+        {
+            return Some(from.saturating_add(at as u64));
+        }
+        if a.to <= b.to {
+            ones.next();
+        } else {
+            others.next();
+        }
+    }
+    None
+}
+
+/// The first event of `lane` that follows another one than the one that `other` has before it.
+fn differs_before(lane: &Lane, other: &Lane) -> Option<u64> {
+    let follows = |run: &&Run| {
+        let before = run.from.checked_sub(1).and_then(|before| other.print_of(before));
+        before.is_some_and(|before| before != run.before)
+    };
+    lane.runs.iter().find(follows).map(|run| run.from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(from: u64, prints: &[u64]) -> Run {
+        let to = from + prints.len() as u64 - 1;
+        Run { from, to, before: 0, prints: prints.to_vec() }
+    }
+
+    #[test]
+    fn runs_with_other_holes_are_compared_where_both_have_events() {
+        let whole = [run(1, &[1, 2, 3, 4, 5, 6, 7, 8])];
+        let parts = [run(1, &[1, 2]), run(4, &[4]), run(6, &[6, 7, 8])];
+        assert_eq!(differs_within(&whole, &parts), None);
+        assert_eq!(differs_within(&parts, &whole), None);
+        let other = [run(1, &[1]), run(4, &[4]), run(6, &[6, 70, 80])];
+        assert_eq!(differs_within(&whole, &other), Some(7));
+        assert_eq!(differs_within(&other, &whole), Some(7));
+        assert_eq!(differs_within(&other, &parts), Some(7));
+        assert_eq!(differs_within(&[run(1, &[9])], &[run(2, &[8])]), None);
+        assert_eq!(differs_within(&[], &whole), None);
+    }
 }

@@ -66,6 +66,11 @@ impl History {
         Self { until, ..self.clone() }
     }
 
+    /// Whether it is of one log alone, whose order is the one in which its node heard of things.
+    pub const fn is_of_one_log(&self) -> bool {
+        self.sources.len() == 1
+    }
+
     /// Whose events they are.
     pub const fn deployment(&self) -> DeploymentId {
         self.deployment
@@ -84,7 +89,7 @@ impl History {
     /// Every event, log after log, each where it is met first.
     pub(super) fn events(&self) -> Events<'_> {
         let coverage = Coverage::new(self.compared);
-        Events { history: self, at: 0, scan: None, coverage }
+        Events { history: self, at: 0, scan: None, passed_end: false, coverage }
     }
 }
 
@@ -97,6 +102,8 @@ pub struct Met {
     pub stored: StoredRecord,
     /// Everything about it but its content.
     pub header: Header,
+    /// Whether something recorded after the history's end lies before it in that log.
+    pub is_late: bool,
 }
 
 /// The events of a history.
@@ -104,6 +111,8 @@ pub(super) struct Events<'a> {
     history: &'a History,
     at: usize,
     scan: Option<Scan>,
+    /// Whether something recorded after the history's end was passed in this log.
+    passed_end: bool,
     coverage: Coverage,
 }
 
@@ -119,17 +128,19 @@ impl Events<'_> {
             let scan =
                 self.scan.get_or_insert_with(|| source.reader.scan(LogPosition::START, None));
             let Some(stored) = scan.next() else {
-                (self.at, self.scan) = (self.at + 1, None);
+                (self.at, self.scan, self.passed_end) = (self.at + 1, None, false);
                 continue;
             };
             let stored = stored?;
             let header = codec::decode_header(&stored.record.header)
                 .map_err(ReplayError::record(stored.position))?;
             if self.history.until.is_some_and(|until| header.revision > until) {
+                self.passed_end = true;
                 continue;
             }
             if self.coverage.meet(self.at, &header, &stored.record.header) == Meeting::New {
-                return Ok(Some(Met { source: self.at, stored, header }));
+                let is_late = self.passed_end;
+                return Ok(Some(Met { source: self.at, stored, header, is_late }));
             }
         }
     }

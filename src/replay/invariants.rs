@@ -73,8 +73,10 @@ pub struct Broken {
     pub why: String,
 }
 
-/// The first event after which each of these no longer holds, in the order of the logs; none where
-/// it always does. It is judged where a command ends. `progress` is told how many events were
+/// The first event after which each of these no longer holds for some user, in the order of the
+/// logs, and does not hold at their end either; none where there is no such user. A log keeps the
+/// order of each life alone, so what one event leaves open another life's may mend that was recorded
+/// before it. It is judged where a command ends. `progress` is told how many events were
 /// folded.
 pub fn bisect(
     history: &History,
@@ -102,8 +104,7 @@ pub fn bisect(
             watch.judge(last);
         }
         let found = watch.state.registry.distrust.clone();
-        let broken = which.iter().map(|it| (*it, watch.broken.remove(it))).collect();
-        Ok((broken, found))
+        Ok((watch.first_broken(), found))
     })
 }
 
@@ -122,7 +123,9 @@ struct Watch {
     could: HashSet<UserId>,
     /// Who claims an identity.
     claimants: HashMap<BlindIndex, BTreeSet<UserId>>,
-    broken: HashMap<Invariant, Broken>,
+    /// What no longer holds, and of how many such findings each is.
+    broken: HashMap<(Invariant, UserId), (u64, Broken)>,
+    findings: u64,
 }
 
 impl Watch {
@@ -134,6 +137,7 @@ impl Watch {
             could: HashSet::new(),
             claimants: HashMap::new(),
             broken: HashMap::new(),
+            findings: 0,
         }
     }
 
@@ -155,15 +159,31 @@ impl Watch {
     fn judge(&mut self, last: &Met) {
         for user in std::mem::take(&mut self.touched) {
             for invariant in self.which.clone() {
-                if self.broken.contains_key(&invariant) {
+                let Some(why) = self.wrong(invariant, user) else {
+                    self.broken.remove(&(invariant, user));
                     continue;
-                }
-                if let Some(why) = self.wrong(invariant, user) {
+                };
+                self.findings += 1;
+                let number = self.findings;
+                self.broken.entry((invariant, user)).or_insert_with(|| {
                     let (header, source) = (last.header.clone(), last.source);
-                    self.broken.insert(invariant, Broken { header, source, user, why });
-                }
+                    (number, Broken { header, source, user, why })
+                });
             }
         }
+    }
+
+    /// What no longer holds at the end. What is about several users may have been mended by an
+    /// event about another one.
+    fn first_broken(mut self) -> Vec<(Invariant, Option<Broken>)> {
+        let mut broken: Vec<_> = std::mem::take(&mut self.broken).into_iter().collect();
+        broken.sort_by_key(|(_, (number, _))| *number);
+        broken.retain(|((invariant, user), _)| self.wrong(*invariant, *user).is_some());
+        let mut first: HashMap<Invariant, Broken> = HashMap::new();
+        for ((invariant, _), (_, found)) in broken {
+            first.entry(invariant).or_insert(found);
+        }
+        self.which.iter().map(|it| (*it, first.remove(it))).collect()
     }
 
     /// What is wrong with a user, if anything is.

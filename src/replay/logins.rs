@@ -1,9 +1,10 @@
 //! Which credentials a login would have found at some time, and what stood before each other one.
 //!
 //! What a log does not hold, this does not know: attempts, limits, and whether a password was
-//! right.
+//! right. Of one log alone it judges by what had come to that log's node; of several together by
+//! all that was recorded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::events::account::Account;
 use crate::events::cell::Mark;
@@ -52,8 +53,10 @@ pub struct Tried {
 /// Whether a credential counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is tried, in this place from 1.
-    Counts(usize),
+    /// It is tried.
+    Counts,
+    /// It was recorded by then, and came to this log later.
+    Late,
     /// This event stands in its place; none where that is not in what was read.
     Replaced(Option<EventRef>),
     /// This event set the password that prevails over it.
@@ -78,7 +81,10 @@ pub fn login(
 ) -> Result<Login, ReplayError> {
     let mut users = BTreeSet::from([user]);
     loop {
-        let read = about(history, &users, &mut progress)?;
+        let mut read = about(history, &users, &mut progress)?;
+        for it in &mut read {
+            it.is_late &= history.is_of_one_log();
+        }
         let states = states(&users, &read);
         let linked: Vec<UserId> = states.values().flat_map(UserState::linked).collect();
         let known = users.len();
@@ -91,7 +97,7 @@ pub fn login(
 
 fn states(users: &BTreeSet<UserId>, read: &[Read]) -> BTreeMap<UserId, UserState> {
     let of = |user: &UserId| {
-        let about = |it: &&Read| touches(it, *user);
+        let about = |it: &&Read| touches(it, *user) && !it.is_late;
         let own: Vec<Read> = read.iter().filter(about).cloned().collect();
         (*user, unrolled(*user, own, |_| {}).state)
     };
@@ -106,13 +112,12 @@ fn touches(read: &Read, user: UserId) -> bool {
 
 fn judged(user: UserId, slot: Slot, states: &BTreeMap<UserId, UserState>, read: &[Read]) -> Login {
     let account = Account::of(states);
-    let counting = account.credentials(Some(slot));
-    let order: HashMap<Digest, usize> =
-        counting.iter().enumerate().map(|(at, it)| (it.mark.digest, at + 1)).collect();
-    let password = counting.iter().find(|it| it.is_password()).map(|it| it.mark);
+    let credentials = account.credentials(Some(slot));
+    let counting = credentials.iter().map(|it| it.mark.digest).collect();
+    let password = credentials.iter().find(|it| it.is_password()).map(|it| it.mark);
     let events: HashMap<Digest, EventRef> =
         read.iter().map(|it| (it.fact.digest, it.fact.reference)).collect();
-    let judge = Judge { states, order, password, events, read };
+    let judge = Judge { states, counting, password, events, read };
     let live = states.values().filter(|state| state.is_live());
     let disablings = live.flat_map(|state| state.status.disablings.values());
     let of_user = states.get(&user);
@@ -128,8 +133,8 @@ fn judged(user: UserId, slot: Slot, states: &BTreeMap<UserId, UserState>, read: 
 
 struct Judge<'a> {
     states: &'a BTreeMap<UserId, UserState>,
-    /// Which credentials are tried, by their events' bodies, and in which place.
-    order: HashMap<Digest, usize>,
+    /// Which credentials are tried, by their events' bodies.
+    counting: HashSet<Digest>,
     /// The password that prevails, if there is one.
     password: Option<Mark>,
     events: HashMap<Digest, EventRef>,
@@ -154,6 +159,9 @@ impl Judge<'_> {
         if !read.counts {
             return Verdict::Distrusted;
         }
+        if read.is_late {
+            return Verdict::Late;
+        }
         let Some(state) = self.states.get(&user) else { return Verdict::Replaced(None) };
         if state.erased.is_some() {
             return Verdict::Erased;
@@ -161,8 +169,8 @@ impl Judge<'_> {
         if read.fact.event.is_none() {
             return Verdict::NoBody;
         }
-        if let Some(place) = self.order.get(&read.fact.digest) {
-            return Verdict::Counts(*place);
+        if self.counting.contains(&read.fact.digest) {
+            return Verdict::Counts;
         }
         let cell = match slot {
             None => state.secret.as_ref(),

@@ -12,6 +12,7 @@ use crate::events::stamp::EventRef;
 use crate::events::state::UserState;
 
 use super::fold::{ReplayError, Touched, fact_of, knowing_distrust, note_distrust, users_of};
+use super::held::held_by;
 use super::history::History;
 use super::parts::{Part, parts, standing};
 
@@ -46,7 +47,7 @@ pub struct Written {
     pub part: Part,
     /// What became of it.
     pub outcome: Outcome,
-    /// The event that replaced it later, if one did.
+    /// The event that ended it later, if one did.
     pub until: Option<EventRef>,
 }
 
@@ -74,6 +75,8 @@ pub struct Read {
     pub fact: Fact,
     /// Whether it counts: its life was not cut off, nor that of what it rests on.
     pub counts: bool,
+    /// Whether it came to its log behind something recorded after the time asked for.
+    pub is_late: bool,
 }
 
 /// What there is about some users, in the order in which it was recorded. Bodies of others are
@@ -103,8 +106,8 @@ pub fn about(
             };
             if touched {
                 let (source, position) = (met.source, met.stored.position);
-                let counts = known.counts(&fact);
-                read.push(Read { source, position, header: met.header, fact, counts });
+                let (counts, is_late) = (known.counts(&fact), met.is_late);
+                read.push(Read { source, position, header: met.header, fact, counts, is_late });
             }
         }
         Ok((read, registry.distrust))
@@ -141,19 +144,19 @@ pub fn unrolled(user: UserId, read: Vec<Read>, mut after: impl FnMut(&UserState)
         fold.take(read);
         after(&fold.state);
     }
-    let UserFold { mut entries, state, .. } = fold;
-    note_ends(&mut entries);
+    let UserFold { mut entries, state, ends, .. } = fold;
+    note_ends(&mut entries, ends);
     Timeline { entries, state }
 }
 
 /// Says of every write which later one replaced it.
-fn note_ends(entries: &mut [Entry]) {
-    let mut ends: HashMap<(EventRef, String), EventRef> = HashMap::new();
+fn note_ends(entries: &mut [Entry], mut ends: Ends) {
     for entry in &*entries {
         let Did::Wrote(parts) = &entry.did else { continue };
         for written in parts {
             if let Outcome::Changed(Some(before)) = written.outcome {
-                ends.insert((before, written.part.to_string()), entry.header.reference());
+                let end = ends.entry((before, written.part.to_string()));
+                end.or_insert_with(|| entry.header.reference());
             }
         }
     }
@@ -166,23 +169,29 @@ fn note_ends(entries: &mut [Entry]) {
     }
 }
 
+/// By event and part, the event that ended what the first wrote there.
+type Ends = HashMap<(EventRef, String), EventRef>;
+
 /// One user's state in the making.
 struct UserFold {
     user: UserId,
     state: UserState,
     /// Which event a mark is of.
     events: HashMap<Mark, EventRef>,
+    /// What stands in the parts.
+    held: BTreeSet<(String, Mark)>,
+    ends: Ends,
     entries: Vec<Entry>,
 }
 
 impl UserFold {
     fn new(user: UserId) -> Self {
-        let (state, events) = (UserState::default(), HashMap::new());
-        Self { user, state, events, entries: Vec::new() }
+        let (state, events, ends) = (UserState::default(), HashMap::new(), Ends::new());
+        Self { user, state, events, held: BTreeSet::new(), ends, entries: Vec::new() }
     }
 
     fn take(&mut self, read: Read) {
-        let Read { source, position, header, fact, counts } = read;
+        let Read { source, position, header, fact, counts, is_late: _ } = read;
         let did = if counts {
             self.fold(&fact)
         } else {
@@ -198,6 +207,7 @@ impl UserFold {
         let was_erased = self.state.erased.is_some();
         let effect = evolve(&mut self.state, self.user, fact);
         self.events.insert(mine, fact.reference);
+        self.note_what_ended(fact.reference);
         if effect == Effect::Ignored {
             return Did::Nothing(match (was_erased, &fact.event) {
                 (_, Some(Event::ErasureConfirmed(()))) => "a node has carried the erasure out",
@@ -211,6 +221,20 @@ impl UserFold {
             Written { part, outcome, until: None }
         });
         Did::Wrote(written.collect())
+    }
+
+    /// Notes what stood before an event and does not behind it: replaced, released, lifted, erased.
+    fn note_what_ended(&mut self, by: EventRef) {
+        let held = held_by(&self.state).into_iter();
+        let held = held.filter_map(|it| Some((it.part, it.mark?))).collect();
+        for (part, mark) in std::mem::replace(&mut self.held, held) {
+            if self.held.contains(&(part.clone(), mark)) {
+                continue;
+            }
+            if let Some(event) = self.events.get(&mark) {
+                self.ends.insert((*event, part), by);
+            }
+        }
     }
 
     fn outcome(&self, part: &Part, before: Option<Mark>, mine: Mark, effect: Effect) -> Outcome {

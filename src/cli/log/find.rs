@@ -16,9 +16,11 @@ use crate::cli::out::{self, Lines};
 use crate::cli::progress::Meter;
 use crate::events::codec;
 use crate::events::event::Event;
+use crate::events::evolve::evolve;
 use crate::events::ids::{BlindIndex, Country, IdentityKind, UserId};
-use crate::events::record::{LogPosition, Register};
+use crate::events::record::{Fact, LogPosition, Register};
 use crate::events::stamp::Revision;
+use crate::events::state::{Claims, UserState};
 use crate::files::{Disk, Files};
 use crate::log::LogReader;
 
@@ -54,9 +56,9 @@ pub(super) struct FindArgs {
 /// What is known of a user with the identity.
 struct Claimed {
     first: Revision,
-    last: Revision,
-    verified: bool,
-    released: Option<Revision>,
+    /// What its claims and releases fold to.
+    state: UserState,
+    index: BlindIndex,
 }
 
 /// Prints them.
@@ -110,19 +112,17 @@ fn claimants(reader: &LogReader, index: BlindIndex) -> anyhow::Result<BTreeMap<U
             continue;
         };
         let at = header.revision;
-        match codec::decode_body(&header, &body).with_context(unreadable)? {
-            Some(Event::IdentityClaimed(claim)) if claim.index == index => {
-                let fresh = Claimed { first: at, last: at, verified: false, released: None };
-                let claimed = found.entry(user).or_insert(fresh);
-                claimed.last = claimed.last.max(at);
-                claimed.verified |= claim.verified;
-            }
-            Some(Event::IdentityReleased(released)) if released == index => {
-                if let Some(claimed) = found.get_mut(&user) {
-                    claimed.released = claimed.released.max(Some(at));
-                }
-            }
-            _ => {}
+        let event = codec::decode_body(&header, &body).with_context(unreadable)?;
+        let is_meant = match &event {
+            Some(Event::IdentityClaimed(claim)) => claim.index == index,
+            Some(Event::IdentityReleased(released)) => *released == index,
+            _ => false,
+        };
+        if is_meant {
+            let fresh = || Claimed { first: at, state: UserState::default(), index };
+            let claimed = found.entry(user).or_insert_with(fresh);
+            claimed.first = claimed.first.min(at);
+            evolve(&mut claimed.state, user, &Fact::new(&header, event));
         }
     }
     meter.finish();
@@ -130,17 +130,26 @@ fn claimants(reader: &LogReader, index: BlindIndex) -> anyhow::Result<BTreeMap<U
 }
 
 impl Claimed {
-    /// When it was released, if that was after the last claim.
+    fn claims(&self) -> Option<&Claims> {
+        self.state.claims.get(&self.index)
+    }
+
+    /// Whether it is the user's, and verified.
+    fn is_verified(&self) -> bool {
+        self.claims().is_some_and(Claims::is_verified)
+    }
+
+    /// When it was released, if no claim stands.
     fn ended(&self) -> Option<String> {
-        let ended = self.released.filter(|at| *at > self.last);
-        ended.map(|at| rfc3339(at.unix_ms()))
+        let claims = self.claims().filter(|claims| !claims.is_live())?;
+        claims.released.map(|mark| rfc3339(mark.stamp.revision.unix_ms()))
     }
 }
 
 fn in_json(user: UserId, claimed: &Claimed) -> String {
     let first = rfc3339(claimed.first.unix_ms());
     json!({
-        "user": user, "claimed_at": first, "verified": claimed.verified,
+        "user": user, "claimed_at": first, "verified": claimed.is_verified(),
         "released_at": claimed.ended(),
     })
     .to_string()
@@ -148,7 +157,7 @@ fn in_json(user: UserId, claimed: &Claimed) -> String {
 
 fn in_words(user: UserId, claimed: &Claimed) -> String {
     let first = rfc3339(claimed.first.unix_ms());
-    let verified = if claimed.verified { ", verified" } else { "" };
+    let verified = if claimed.is_verified() { ", verified" } else { "" };
     let ended = claimed.ended().map_or_else(String::new, |at| format!(", released {at}"));
     format!("{user}  claimed {first}{verified}{ended}")
 }

@@ -1,5 +1,6 @@
 //! `jcas log tail`: prints events as a node records them.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -55,41 +56,55 @@ pub(super) fn run(settings: Option<&Path>, args: &TailArgs) -> anyhow::Result<()
     let files: Arc<dyn Files> = Arc::new(Disk);
     // Nobody ever sends: it is what the waiting ends by.
     let (_open, waiting) = mpsc::channel::<()>();
-    let mut from = LogPosition::START;
-    let mut first = std::collections::VecDeque::new();
-    let mut following = false;
-    loop {
-        // The end of what is durable is found anew each time.
-        let reader = LogReader::open_path(&files, &path)?;
-        for stored in reader.scan(from, None) {
-            let stored = stored?;
-            from = stored.next;
-            let Some(shown) = args.shown(&stored)? else { continue };
-            if following {
+    let mut reader = LogReader::open_path(&files, &path)?;
+    for shown in args.last(&reader)? {
+        if !args.print(&shown)? {
+            return Ok(());
+        }
+    }
+    let (mut from, mut known) = (reader.end(), None);
+    while !args.no_follow {
+        // Only a file that has changed is looked at, and only what is new in it.
+        if let Some(now) = reader.opened_again(&files, &path, &mut known)? {
+            reader = now;
+            for stored in reader.scan(from, None) {
+                let Some(shown) = args.shown(&stored?)? else { continue };
                 if !args.print(&shown)? {
                     return Ok(());
                 }
-            } else {
-                first.push_back(shown);
-                if first.len() > args.lines {
-                    first.pop_front();
-                }
             }
+            from = from.max(reader.end());
         }
-        for shown in first.drain(..) {
-            if !args.print(&shown)? {
-                return Ok(());
-            }
-        }
-        if args.no_follow {
-            return Ok(());
-        }
-        following = true;
         let _ = waiting.recv_timeout(LOOK_EVERY);
     }
+    Ok(())
 }
 
 impl TailArgs {
+    /// The last events that are there, segment by segment from the end until they are enough.
+    fn last(&self, reader: &LogReader) -> anyhow::Result<VecDeque<Shown>> {
+        let (first, last) = reader.segments();
+        let mut all = VecDeque::new();
+        for segment in (first..=last).rev() {
+            let missing = self.lines - all.len();
+            if missing == 0 {
+                break;
+            }
+            let mut found = VecDeque::new();
+            let start = |segment: u32| LogPosition::new(segment, 0);
+            let until = (segment < last).then(|| start(segment + 1));
+            for stored in reader.scan(start(segment), until) {
+                found.extend(self.shown(&stored?)?);
+                if found.len() > missing {
+                    found.pop_front();
+                }
+            }
+            found.append(&mut all);
+            all = found;
+        }
+        Ok(all)
+    }
+
     /// What is printed of an event, if it is one that is asked for.
     fn shown(&self, stored: &StoredRecord) -> anyhow::Result<Option<Shown>> {
         let position = stored.position;

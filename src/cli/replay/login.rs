@@ -17,8 +17,9 @@ use super::summary::kind_name;
 
 /// What a log says nothing of.
 const NOT_IN_LOGS: &str = "attempts and limits are not in the log: a login may also have failed \
-                           for a wrong password, for too many attempts, for a key's scopes or for \
-                           a node that was down";
+                           for a wrong password, for too many attempts, for a key's scopes, for a \
+                           change its node had not heard of yet, because trying all hashes would \
+                           have taken too long, or for a node that was down";
 
 /// A company and a country, as in `shop/NG`.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +67,12 @@ pub(super) fn run(
 fn in_json(login: &Login, user: UserId, slot: Slot, at: Moment) -> Value {
     let credential = |it: &Tried| {
         let (counts, event) = match it.verdict {
-            Verdict::Counts(_) => (true, None),
+            Verdict::Counts => (true, None),
             Verdict::Replaced(event) | Verdict::Unlinked(event) => (false, event),
             Verdict::Shadowed(event) => (false, Some(event)),
-            Verdict::Distrusted | Verdict::Erased | Verdict::NoBody => (false, None),
+            Verdict::Late | Verdict::Distrusted | Verdict::Erased | Verdict::NoBody => {
+                (false, None)
+            }
         };
         json!({
             "event": format!("{:?}", it.header.reference()),
@@ -107,7 +110,8 @@ fn why(verdict: Verdict) -> String {
         )
     };
     match verdict {
-        Verdict::Counts(place) => format!("counts, tried as number {place}"),
+        Verdict::Counts => "counts".to_owned(),
+        Verdict::Late => "recorded by then, but came to this log later".to_owned(),
         Verdict::Replaced(event) => format!("replaced by {}", by(event)),
         Verdict::Shadowed(event) => format!("shadowed by the password that {event:?} set"),
         Verdict::Unlinked(event) => {
@@ -143,7 +147,7 @@ fn print(login: &Login, user: UserId, slot: Slot, at: Moment) -> anyhow::Result<
         let place = it.slot.map_or_else(|| "secret".to_owned(), |slot| format!("legacy {slot}"));
         let what = if it.is_password { "password" } else { "import" };
         let style = match it.verdict {
-            Verdict::Counts(_) => Style::Good,
+            Verdict::Counts => Style::Good,
             _ => Style::Bad,
         };
         let line = Line::default()
