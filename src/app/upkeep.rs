@@ -225,7 +225,6 @@ pub fn remove_leftovers(data: &Path) -> Result<(), AppError> {
     Ok(())
 }
 
-fn remove_folder(path: &Path) -> Result<(), AppError> {
 /// Removes a folder and what is in it, if it is there.
 pub(super) fn remove_folder(path: &Path) -> Result<(), AppError> {
     match fs::remove_dir_all(path) {

@@ -11,7 +11,7 @@ use crate::node::{Answer, Company, Node, wait_for};
 use crate::problem::{Untouched, problem};
 
 /// The library that makes writes and syncs fail, compiled once.
-fn shim() -> PathBuf {
+pub fn shim() -> PathBuf {
     static SHIM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = SHIM.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -51,6 +51,7 @@ mod kms;
 mod limits;
 mod link;
 mod linking;
+mod log_tools;
 mod loglines;
 mod openapi;
 mod operating;

@@ -107,10 +107,8 @@ impl Server {
     }
 
     fn answered(&self, asked: &str, host: Option<&str>, answer: &dyn Fn(&str) -> Answer) -> Answer {
-        let port = self.address.port();
-        let own = [self.address.to_string(), format!("localhost:{port}")];
         // A page from elsewhere that has its name resolved to this machine has another host.
-        if !host.is_some_and(|host| own.iter().any(|own| own == host)) {
+        if !host.is_some_and(|host| is_own(host, self.address)) {
             return Answer::text("421 Misdirected Request", "this is not the host that was asked");
         }
         let mut words = asked.split(' ');
@@ -118,6 +116,33 @@ impl Server {
             (Some("GET"), Some(path)) => answer(path),
             (Some(_), Some(_)) => Answer::text("405 Method Not Allowed", "only GET"),
             _ => Answer::text("400 Bad Request", "no request"),
+        }
+    }
+}
+
+/// Whether a browser that asks for this host means this address: it leaves port 80 out.
+fn is_own(host: &str, address: SocketAddr) -> bool {
+    let port = address.port();
+    let own = [address.to_string(), format!("localhost:{port}")];
+    own.iter().any(|own| own == host || (port == 80 && own.strip_suffix(":80") == Some(host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_is_this_one_at_port_80_alone() {
+        for (host, at_80, at_8090) in [
+            ("127.0.0.1:80", true, false),
+            ("127.0.0.1", true, false),
+            ("localhost", true, false),
+            ("localhost:8090", false, true),
+            ("example.com", false, false),
+            ("127.0.0.1.example.com", false, false),
+        ] {
+            assert_eq!(is_own(host, ([127, 0, 0, 1], 80).into()), at_80, "{host}");
+            assert_eq!(is_own(host, ([127, 0, 0, 1], 8090).into()), at_8090, "{host}");
         }
     }
 }
