@@ -75,8 +75,8 @@ pub struct Broken {
 
 /// The first event after which each of these no longer holds for some user, in the order of the
 /// logs, and does not hold at their end either; none where there is no such user. A log keeps the
-/// order of each life alone, so what one event leaves open another life's may mend that was recorded
-/// before it. It is judged where a command ends. `progress` is told how many events were
+/// order of each life alone, so what one event leaves open another life's may mend that was
+/// recorded before it. It is judged where a command ends. `progress` is told how many events were
 /// folded.
 pub fn bisect(
     history: &History,

@@ -125,7 +125,7 @@ fn an_import_without_keys_is_read_only_until_one_with_keys_takes_its_place() {
         other.start();
         assert_eq!(other.state_hash().1, users, "life {life}");
         let body = json!({ "countries": ["NG"], "signing": "optional" });
-        let refused = other.operate("PUT", "/operator/companies/club", Some(&body));
+        let refused = other.operate("PUT", "/operator/companies/new", Some(&body));
         refused.refused(503, "read_only");
         let health = other.operate("GET", "/health/ready", None).text;
         assert!(health.contains("filled from an export without keys"), "{health}");
