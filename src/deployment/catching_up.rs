@@ -1,6 +1,6 @@
-//! A node that joined, was restored or filled from an export lacks what the others recorded, and must
-//! not answer callers before it has it: it would refuse passwords that are right. A file says so until
-//! it has, so that a restart in between changes nothing.
+//! A node that joined, was restored or filled from an export lacks what the others recorded, and
+//! must not answer callers before it has it: it would refuse passwords that are right. A file says
+//! so until it has, so that a restart in between changes nothing.
 
 use std::path::{Path, PathBuf};
 

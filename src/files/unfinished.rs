@@ -102,7 +102,9 @@ mod tests {
             ".other.unfinished-4294967290".to_owned(),
             format!(".day.jcas.unfinished-{parent}"),
         ];
-        kept.iter().for_each(|name| fs::write(at(name), "kept").unwrap());
+        for name in &kept {
+            fs::write(at(name), "kept").unwrap();
+        }
         fs::write(at(".day.jcas.unfinished-4294967290"), "left").unwrap();
         fs::create_dir(at(".day.jcas.unfinished-4294967291")).unwrap();
         remove_leftovers(&at("day.jcas"));

@@ -9,7 +9,7 @@ use crate::files::Files;
 use super::batch::{Append, AppendRefused, Batch, Done, Refusal};
 use super::lock;
 use super::open::LogOptions;
-use super::space::{LogStatus, ReadOnlyReason, SpaceGuard};
+use super::space::{LogStatus, SpaceGuard};
 
 /// An append that was let in.
 pub(super) struct Waiting {
@@ -34,22 +34,10 @@ struct Inner {
     /// Whether the epoch began because there was no room.
     disk_full: bool,
     space: SpaceGuard,
-    /// Nothing is to be written, whatever room there is.
-    forbidden: bool,
     /// No more is let in; what waits is still written.
     closed: bool,
     /// The writer is gone for good.
     stopped: bool,
-}
-
-impl Inner {
-    /// Whether something may be written. Never `Stopped`.
-    const fn status(&self) -> LogStatus {
-        if self.forbidden {
-            return LogStatus::ReadOnly { reason: ReadOnlyReason::Forbidden };
-        }
-        self.space.status()
-    }
 }
 
 /// How the queue is.
@@ -68,7 +56,6 @@ impl Gate {
             epoch: 0,
             disk_full: false,
             space: SpaceGuard::new(options.warn_percent, options.stop_percent),
-            forbidden: false,
             closed: false,
             stopped: false,
         };
@@ -111,7 +98,7 @@ impl Gate {
             return Ok(());
         }
         self.look_at_space(inner);
-        match inner.status() {
+        match inner.space.status() {
             LogStatus::ReadOnly { reason } => Err(Refusal::ReadOnly(reason)),
             _ => Ok(()),
         }
@@ -179,14 +166,14 @@ impl Gate {
 
     /// Lets nothing in any more that writes.
     pub(super) fn forbid(&self) {
-        lock(&self.inner).forbidden = true;
+        lock(&self.inner).space.forbid();
     }
 
     /// How the queue is now.
     pub(super) fn state(&self) -> GateState {
         let mut inner = lock(&self.inner);
         self.look_at_space(&mut inner);
-        let status = if inner.stopped { LogStatus::Stopped } else { inner.status() };
+        let status = if inner.stopped { LogStatus::Stopped } else { inner.space.status() };
         let (appends, bytes) = (inner.waiting.len(), inner.bytes);
         GateState { status, epoch: inner.epoch, appends, bytes }
     }

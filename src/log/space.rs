@@ -55,12 +55,21 @@ pub(super) struct SpaceGuard {
     used_percent: u8,
     /// A write found no room since the last look.
     full: bool,
+    /// Nothing is to be written, whatever room there is.
+    forbidden: bool,
     checked_at: Option<Duration>,
 }
 
 impl SpaceGuard {
     pub(super) const fn new(warn_percent: u8, stop_percent: u8) -> Self {
-        Self { warn_percent, stop_percent, used_percent: 0, full: false, checked_at: None }
+        Self {
+            warn_percent,
+            stop_percent,
+            used_percent: 0,
+            full: false,
+            forbidden: false,
+            checked_at: None,
+        }
     }
 
     /// Whether it is time to look again, on a clock that never goes back.
@@ -83,10 +92,17 @@ impl SpaceGuard {
         self.full = true;
     }
 
+    /// Nothing is to be written from now on.
+    pub(super) fn forbid(&mut self) {
+        self.forbidden = true;
+    }
+
     /// What follows from it. Never `Stopped`.
     pub(super) const fn status(&self) -> LogStatus {
         let used_percent = self.used_percent;
-        if self.full {
+        if self.forbidden {
+            LogStatus::ReadOnly { reason: ReadOnlyReason::Forbidden }
+        } else if self.full {
             LogStatus::ReadOnly { reason: ReadOnlyReason::DiskFull }
         } else if used_percent >= self.stop_percent {
             LogStatus::ReadOnly { reason: ReadOnlyReason::Watermark { used_percent } }

@@ -189,7 +189,8 @@ fn what_is_in_the_making_goes_with_a_signal() {
         match code {
             Some(0) => assert_eq!(left, ["day.jcas"]),
             code => {
-                assert_eq!((code, left), (Some(if signal == "INT" { 130 } else { 143 }), vec![]))
+                let told = if signal == "INT" { 130 } else { 143 };
+                assert_eq!((code, left), (Some(told), vec![]));
             }
         }
         let _ = std::fs::remove_file(&named);

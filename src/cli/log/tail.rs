@@ -62,8 +62,11 @@ pub(super) fn run(settings: Option<&Path>, args: &TailArgs) -> anyhow::Result<()
             return Ok(());
         }
     }
+    if args.no_follow {
+        return Ok(());
+    }
     let (mut from, mut known) = (reader.end(), None);
-    while !args.no_follow {
+    loop {
         // Only a file that has changed is looked at, and only what is new in it.
         if let Some(now) = reader.opened_again(&files, &path, &mut known)? {
             reader = now;
@@ -77,7 +80,6 @@ pub(super) fn run(settings: Option<&Path>, args: &TailArgs) -> anyhow::Result<()
         }
         let _ = waiting.recv_timeout(LOOK_EVERY);
     }
-    Ok(())
 }
 
 impl TailArgs {
