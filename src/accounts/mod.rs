@@ -21,6 +21,7 @@
 //! | `replication` | writes that wait for other nodes |
 //! | `doctor` | how was this hash made? |
 //! | `company` | companies, keys and hash profiles |
+//! | `report` | how far a company's customers have moved over |
 //! | `signing` | what calls are signed with |
 //! | `sync` | bulk syncs: streams of rows, jobs, verdicts |
 //!
@@ -48,6 +49,7 @@ pub mod login;
 pub mod register;
 pub mod repeat;
 pub mod replication;
+pub mod report;
 pub mod signing;
 pub mod sync;
 pub mod vault;

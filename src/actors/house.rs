@@ -23,6 +23,7 @@ use super::absorb::{Absorb, AbsorbRegistry, Absorbed, OfUser, Sorted};
 use super::directory::{self, Begun, Directory, DirectoryView, Repeat, Reserved};
 use super::failure::{Failure, Unavailable};
 use super::known::Known;
+use super::members::{self, Members};
 use super::registry::{
     self, Registry, RegistryFailure, RegistrySnapshot, RegistryView, RegistryWatch,
 };
@@ -151,6 +152,19 @@ impl House {
     ) -> Result<SharedIdentities, Unavailable> {
         let store = Arc::clone(&self.store);
         let look = move || shared_identities(&store, after, users_max);
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.map_err(|_| Unavailable::NotReady)?.map_err(|error| directory::unreadable(&error))
+    }
+
+    /// A company's customers among so many users behind one, looked at on a thread of its own.
+    pub async fn members(
+        &self,
+        company: CompanyId,
+        after: Option<UserId>,
+        users_max: usize,
+    ) -> Result<Members, Unavailable> {
+        let store = Arc::clone(&self.store);
+        let look = move || members::of(&store, company, after, users_max);
         let looked = tokio::task::spawn_blocking(look).await;
         looked.map_err(|_| Unavailable::NotReady)?.map_err(|error| directory::unreadable(&error))
     }

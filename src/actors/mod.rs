@@ -29,6 +29,7 @@ pub mod known;
 pub mod lane;
 pub mod lanes;
 pub mod linker;
+pub mod members;
 pub mod parked;
 pub mod publisher;
 pub mod rebuilding;

@@ -23,6 +23,7 @@ pub mod progress;
 pub mod regions;
 pub mod replay;
 pub mod replication;
+mod report;
 mod screen;
 pub mod serve;
 pub mod state;
@@ -89,7 +90,7 @@ SIGTERM or SIGINT stops it when the calls under way are finished; a second one a
     /// Print the contract as OpenAPI 3.1.
     #[command(after_help = "Example: jcas openapi > openapi.json")]
     Openapi,
-    /// Companies: add, list, show, policy.
+    /// Companies: add, list, show, report, policy.
     Company(operator::CompanyArgs),
     /// API keys: issue, revoke, list.
     Key(operator::KeyArgs),

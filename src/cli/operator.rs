@@ -16,6 +16,7 @@ use crate::events::policy::{Policies, Reach, Signing};
 use super::client::{self, Answered, Outgoing};
 use super::key::{self, IssueArgs};
 use super::out;
+use super::report::{self, ReportArgs};
 
 /// Companies.
 #[derive(Debug, Args)]
@@ -50,6 +51,16 @@ enum CompanyCommand {
         /// Its id.
         id: String,
     },
+    /// Show how far a company's customers have moved over: by country, which schemes their hashes
+    /// are of, how many have a secret, how many never came.
+    #[command(after_help = "\
+Examples:
+  jcas company report shop
+  jcas company report shop --json | jq '.report.countries.NG.schemes'
+
+With a secret are those who logged in or whose password was set; who never came still needs the hash
+you brought. All users of the node are looked at, a few hundred a call.")]
+    Report(ReportArgs),
     /// Set what a company may do with users. What is not named stays as it is.
     #[command(after_help = "\
 Examples:
@@ -238,6 +249,7 @@ pub fn company(config: &Config, args: CompanyArgs) -> anyhow::Result<()> {
         CompanyCommand::Show { id } => {
             print(&operator.call("GET", &format!("companies/{id}"), None)?)
         }
+        CompanyCommand::Report(args) => report::run(&operator, &args),
         CompanyCommand::Policy(policy) => set_policy(&operator, &policy),
     }
 }

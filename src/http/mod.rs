@@ -57,6 +57,7 @@ pub mod openapi;
 pub mod operator;
 pub mod regions;
 pub mod replicate;
+mod report;
 pub mod resource;
 mod route;
 pub mod signed;

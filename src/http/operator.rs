@@ -19,6 +19,7 @@ use super::body;
 use super::caller::Operator;
 use super::error::ApiError;
 use super::hash_profiles::slot_of;
+use super::report::report;
 use super::resource::resource;
 use super::route::Route;
 
@@ -28,6 +29,7 @@ pub fn operator_routes(config: &mut web::ServiceConfig) {
         .app_data(Route::new("unknown"))
         .service(resource("/operator/companies").get(companies))
         .service(resource("/operator/companies/{id}").get(company).put(put_company))
+        .service(resource("/operator/companies/{id}/report").get(report))
         .service(resource("/operator/companies/{id}/policies").put(put_policies))
         .service(resource("/operator/companies/{id}/keys").post(issue_key))
         .service(resource("/operator/companies/{id}/keys/{key}").delete(revoke_key))
@@ -45,7 +47,7 @@ pub fn operator_routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(super::not_found));
 }
 
-fn company_id(text: &str) -> Result<CompanyId, ApiError> {
+pub(super) fn company_id(text: &str) -> Result<CompanyId, ApiError> {
     text.parse().map_err(|error| AccountError::field("id", "invalid", error).into())
 }
 

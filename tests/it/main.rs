@@ -66,6 +66,7 @@ mod regions;
 mod repeats;
 mod replay_page;
 mod replay_tools;
+mod report;
 mod rights;
 mod signed;
 mod slow;
