@@ -68,6 +68,7 @@ mod replay_page;
 mod replay_tools;
 mod report;
 mod rights;
+mod seed_scale;
 mod signed;
 mod slow;
 mod sync;
