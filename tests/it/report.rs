@@ -45,7 +45,10 @@ fn shop_of(node: &Node) -> Company {
     made(&shop, "KE", &rows);
     // She came with her old password, the next one never had another.
     shop.login("NG", "ada@example.com", "an old one").done(200);
-    let own = |country: &str, email: &str| json!({ "country": country, "email": email, "password": "own" });
+    let own = |country: &str, email: &str| {
+        let password = "own";
+        json!({ "country": country, "email": email, "password": password })
+    };
     shop.register(own("KE", "fay@example.com"));
     // Somebody else's customer, and one who is the shop's as well since she logged in there.
     other.register(own("NG", "zed@example.com"));
