@@ -158,16 +158,20 @@ impl Deciding<'_> {
         self.state.claims.get(index).is_some_and(Claims::is_live)
     }
 
-    /// Two hashes of one company's time are told apart by nothing: the one that stands, stays.
+    /// Two passwords of one time that companies claim are told apart by nothing: the one that
+    /// stands, stays, whoever said so. Else the same time once more would displace it.
     fn sync_hash(&self, added: AddLegacyHash) -> Decision {
         let effective = self.effective(added.changed_at_unix_ms);
-        let standing = self.state.legacy.get(&added.slot);
-        let rival = standing.filter(|cell| {
-            cell.value.hash.fingerprint != added.hash.fingerprint
-                && cell.mark.stamp.effective.is_change()
-                && cell.mark.stamp.effective == effective
+        let secret = self.state.secret.iter().map(|cell| &cell.mark);
+        let mut standing = self.state.legacy.values().map(|cell| &cell.mark).chain(secret);
+        let is_there = self.state.legacy.get(&added.slot).is_some_and(|cell| {
+            cell.value.hash.fingerprint == added.hash.fingerprint
+                && cell.mark.stamp.effective >= effective
         });
-        if rival.is_some() { OLDER } else { self.add_legacy_hash(added) }
+        let has_rival = !is_there
+            && effective.is_change()
+            && standing.any(|mark| mark.stamp.effective == effective);
+        if has_rival { OLDER } else { self.add_legacy_hash(added) }
     }
 
     fn sync_profile(
