@@ -46,8 +46,10 @@ impl Judge {
     /// What groups of lines come to, in any order. None where the node is stopping.
     pub(super) async fn all(self: &Arc<Self>, units: Vec<Unit>) -> Option<Vec<Passed>> {
         let parts = &self.accounts.syncs.parts;
-        let at_once = (parts.bounds.in_flight / parts.home.threads()).max(1);
-        let size = units.len().div_ceil(parts.home.threads()).max(1);
+        // Never more rows at once than the bound, though there be more threads than that.
+        let threads = parts.home.threads().min(parts.bounds.in_flight).max(1);
+        let at_once = (parts.bounds.in_flight / threads).max(1);
+        let size = units.len().div_ceil(threads).max(1);
         let mut units = units.into_iter();
         let mut shares: Vec<BoxFuture<'static, Vec<Passed>>> = Vec::new();
         loop {
