@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 use crate::node::{Answer, Company, Node};
 use crate::problem::Untouched;
 
-const VICTIMS: &str = "the victim's own";
-const ACCOMPLICES: &str = "the accomplice's";
+pub const VICTIMS: &str = "the victim's own";
+pub const ACCOMPLICES: &str = "the accomplice's";
 
 /// Three companies: the victim's, one without trust, and one that has to do with neither.
-struct World {
-    node: Node,
-    home: Company,
-    rogue: Company,
-    third: Company,
+pub struct World {
+    pub node: Node,
+    pub home: Company,
+    pub rogue: Company,
+    pub third: Company,
 }
 
 impl World {
     /// `verifies`: whether the word of the victim's company counts. The rogue may read its own
     /// users only, or everybody's as a new company may.
-    fn new(verifies: bool, rogue_reads: &str) -> Self {
+    pub fn new(verifies: bool, rogue_reads: &str) -> Self {
         let node = Node::started(&[]);
         let [home, rogue, third] = ["home", "rogue", "third"].map(|id| node.company(id, &["NG"]));
         set_policy(&node, &home, &[("verifies", json!(verifies))]);
@@ -31,7 +31,7 @@ impl World {
 }
 
 /// Sets some policies of a company; the others are those of a new one.
-fn set_policy(node: &Node, company: &Company, changed: &[(&str, Value)]) {
+pub fn set_policy(node: &Node, company: &Company, changed: &[(&str, Value)]) {
     let mut policies = json!({ "read": "all", "verifies": false });
     for name in ["password", "profile", "identity", "status", "link", "erase"] {
         policies[name] = json!("own");
@@ -79,15 +79,15 @@ impl Named<'_> {
 
 /// What a company is shown of one of its users.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    profile: Value,
+pub struct Seen {
+    pub profile: Value,
     identities: Value,
-    status: Value,
+    pub status: Value,
     kinds: Vec<String>,
     companies: Vec<String>,
 }
 
-fn seen(company: &Company, user: &str) -> Seen {
+pub fn seen(company: &Company, user: &str) -> Seen {
     let read = company.user(user);
     let history = company.call("GET", &format!("/v1/users/{user}/history"), Value::Null);
     let events = history.done(200).body["events"].as_array().unwrap().clone();
@@ -105,7 +105,7 @@ fn seen(company: &Company, user: &str) -> Seen {
 }
 
 #[track_caller]
-fn is(answer: &Answer, user: &str) {
+pub fn is(answer: &Answer, user: &str) {
     assert_eq!(answer.done(200).body["user_id"], json!(user), "{}", answer.text);
 }
 
@@ -177,7 +177,7 @@ fn a_user_id_opens_nothing_to_a_company_without_trust() {
 
 /// Asserts a login into an account that is not the victim's.
 #[track_caller]
-fn is_own(answer: &Answer, victim: &str) {
+pub fn is_own(answer: &Answer, victim: &str) {
     assert_ne!(answer.done(200).body["user_id"], json!(victim), "{}", answer.text);
     assert!(!answer.text.contains(VICTIMS), "it shows what is the victim's: {}", answer.text);
 }

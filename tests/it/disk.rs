@@ -26,14 +26,14 @@ pub fn shim() -> PathBuf {
 }
 
 /// A node whose disk fails on command.
-struct Failing {
-    node: Node,
+pub struct Failing {
+    pub node: Node,
     faults: TempDir,
 }
 
 impl Failing {
     /// Files with `part` in their path are the ones that fail.
-    fn started(part: &str, settings: &[(&str, &str)]) -> Self {
+    pub fn started(part: &str, settings: &[(&str, &str)]) -> Self {
         let faults = tempfile::tempdir().unwrap();
         let mut node = Node::new(settings);
         let preload = format!("LD_PRELOAD={}", shim().display());
@@ -43,15 +43,18 @@ impl Failing {
         Self { node, faults }
     }
 
-    fn begin(&self, fault: &str) {
+    /// Begins a fault: `full` or `sync`.
+    pub fn begin(&self, fault: &str) {
         std::fs::write(self.faults.path().join(fault), "").unwrap();
     }
 
-    fn end(&self, fault: &str) {
+    /// Ends it.
+    pub fn end(&self, fault: &str) {
         std::fs::remove_file(self.faults.path().join(fault)).unwrap();
     }
 
-    fn health(&self) -> Answer {
+    /// How it is.
+    pub fn health(&self) -> Answer {
         self.node.operate("GET", "/health/ready", None)
     }
 }

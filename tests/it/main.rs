@@ -72,6 +72,8 @@ mod seed_scale;
 mod signed;
 mod slow;
 mod sync;
+mod sync_attacks;
+mod sync_disk;
 mod sync_faults;
 mod sync_story;
 mod tidy;

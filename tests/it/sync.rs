@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::erasure::erase;
 use crate::node::{Company, Node};
+use crate::problem::problem;
+use crate::regions::{Places, converge};
 use crate::syncing::{lines, over, post, post_to, sync_text, synced, users, verdicts, words};
 
 /// A hash that a shop has of a password.
@@ -388,6 +391,59 @@ fn one_person_in_two_companies_files_at_once_is_a_user_of_each_or_of_both() {
 }
 
 #[test]
+fn an_erased_person_in_a_file_is_somebody_new_by_address_and_nobody_by_id() {
+    let node = Node::started(&[]);
+    let shop = shop(&node);
+    let old = shop.register(json!({
+        "country": "NG", "email": "ada@example.com", "phone": "+2348031234567",
+        "password": "one two", "profile": { "nickname": "A" },
+    }));
+    erase(&shop, &old).done(202);
+    let named = json!({ "user_id": old, "email": "ada@example.com", "profile": { "x": 1 } });
+    let before = node.state_hash();
+    assert_eq!(synced(&shop, std::slice::from_ref(&named)), ["invalid user_erased user_id"]);
+    assert_eq!(node.state_hash(), before, "a row with an id makes nobody");
+    // An old file has the person still: a new user, and the file's company sees that.
+    let rows = [row("ada@example.com", "one two"), json!({ "phone": "08031234567" })];
+    let id = post(&shop, &lines(&rows));
+    over(&shop, &id);
+    let came = verdicts(&shop, &id);
+    assert_eq!(words(&came), ["created", "created"]);
+    let users = users(&came);
+    assert!(users.iter().all(|user| *user != old), "{users:?}");
+    assert_eq!(shop.user(&users[0])["profile"], json!({ "given_name": "Ada" }));
+    shop.call("GET", &format!("/v1/users/{old}"), Value::Null).refused(410, "user_erased");
+    // Rows of one file that name one address are one: neither is taken, and each says why.
+    let both = [named, row("ada@example.com", "one two")];
+    assert_eq!(synced(&shop, &both), ["invalid user_erased user_id"; 2]);
+}
+
+#[test]
+fn a_job_that_is_asked_for_at_another_node_is_said_to_be_at_its_own() {
+    let places = Places::new(&["eu/n1", "eu/n2"]);
+    let [one, two] = [0, 1].map(|number| places.start(number));
+    let at_one = one.company("shop");
+    converge([&one, &two]);
+    let at_two = two.at(&at_one);
+    let id = post(&at_one, &lines(&[row("ada@example.com", "one two")]));
+    assert!(id.starts_with("n1."), "{id}");
+    assert_eq!(over(&at_one, &id)["state"], "done");
+    let path = format!("/v1/sync/{id}");
+    for (method, path) in
+        [("GET", path.clone()), ("GET", format!("{path}/rows")), ("DELETE", path.clone())]
+    {
+        let elsewhere = at_two.call(method, &path, Value::Null);
+        problem(&elsewhere, 503, "job_node_unreachable");
+        let detail = elsewhere.body["detail"].as_str().unwrap();
+        assert!(detail.contains("n1"), "it does not say where: {detail}");
+    }
+    // What the job did is known at both.
+    converge([&one, &two]);
+    at_two.login("NG", "ada@example.com", "one two").done(200);
+    assert_eq!(at_two.call("GET", "/v1/sync", Value::Null).body["jobs"], json!([]));
+}
+
+#[test]
 fn what_the_call_needs_it_says() {
     let node = Node::started(&[]);
     let shop = shop(&node);
@@ -403,6 +459,7 @@ fn what_the_call_needs_it_says() {
     get("/v1/sync/nonsense").refused(404, "job_not_found");
     let elsewhere = get("/v1/sync/node-9.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607");
     elsewhere.refused(503, "job_node_unreachable");
+    assert!(elsewhere.body["detail"].as_str().unwrap().contains("node-9"), "{}", elsewhere.text);
     let body = json!({ "scopes": ["write", "read"] });
     let issued = node.operate("POST", "/operator/companies/shop/keys", Some(&body));
     let key = issued.body["api_key"].as_str().unwrap().to_owned();

@@ -330,3 +330,44 @@ fn a_stream_is_taken_for_what_its_company_signed_and_for_nothing_else() {
         (job.body["created"] == 1 && job.body["state"] == "done").then_some(())
     });
 }
+
+/// How many rows a big file has: a million in a long campaign.
+fn big() -> usize {
+    if std::env::var_os("JCAS_TEST_LONG").is_some() { 1_000_000 } else { 20_000 }
+}
+
+#[test]
+fn of_a_big_file_with_a_fifth_of_it_bad_every_other_row_is_applied() {
+    let (mut node, count) = (Node::started(&[]), big());
+    let shop = node.company("shop", &["NG"]);
+    let text = lines(&crate::sync_disk::rows(count));
+    let (bad, good) = (count / 5, count - count / 5);
+    let send = |word: &str| {
+        let id = post(&shop, &text);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_mins(30);
+        let done = loop {
+            let job = job(&shop, &id);
+            if job["state"] == "done" || std::time::Instant::now() > deadline {
+                break job;
+            }
+            crate::node::pause();
+        };
+        assert_eq!((&done[word], &done["invalid"]), (&json!(good), &json!(bad)), "{done}");
+        id
+    };
+    let id = send("created");
+    for row in verdicts(&shop, &id) {
+        let number = row["line"].as_u64().unwrap() - 1;
+        assert_eq!(row["ref"], json!(number.to_string()));
+        if number % 5 == 4 {
+            let expected = (&json!("invalid"), &json!("invalid_email"), &json!("email"));
+            assert_eq!((&row["verdict"], &row["code"], &row["field"]), expected);
+        } else {
+            assert_eq!(row["verdict"], "created");
+        }
+    }
+    assert_eq!(node.state_hash().1, good as u64);
+    send("unchanged");
+    assert_eq!(node.state_hash().1, good as u64);
+    assert_eq!(node.stop(), 0);
+}
