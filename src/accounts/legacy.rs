@@ -97,26 +97,11 @@ impl Accounts {
         let content = profile.as_ref().map(|(_, content)| content.as_ref());
         let salt = given.salt.as_ref().map(|salt| salt.as_str());
         legacy::admit(&given.hash, salt, content, self.parts.settings.limits)?;
+        let now = self.parts.clock.unix_ms();
         let changed_at_unix_ms =
-            given.changed_at.as_deref().map(|text| self.read_change_time(text)).transpose()?;
+            given.changed_at.as_deref().map(|text| read_change_time(text, now)).transpose()?;
         let stored = StoredHash { hash: given.hash, salt: given.salt };
         Ok(Admitted { slot, stored, profile: profile.map(|(id, _)| id), changed_at_unix_ms })
-    }
-
-    /// When a company says that it changed something, in Unix milliseconds.
-    pub(super) fn read_change_time(&self, text: &str) -> Result<u64, AccountError> {
-        let wrong = |detail: &str| AccountError::field("changed_at", "invalid_time", detail);
-        let at: jiff::Timestamp =
-            text.parse().map_err(|_| wrong("it must be a time as in RFC 3339"))?;
-        let unix_ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
-        if unix_ms < EARLIEST_CHANGE_UNIX_MS {
-            return Err(wrong("it is before 1990"));
-        }
-        if unix_ms > self.parts.clock.unix_ms() + FUTURE_MAX_MS {
-            let detail = "it is more than 60 s in the future";
-            return Err(AccountError::field("changed_at", "changed_at_in_future", detail));
-        }
-        Ok(unix_ms)
     }
 
     /// Seals an admitted hash for a user.
@@ -173,4 +158,21 @@ impl Accounts {
         self.profiles.insert(id, Arc::clone(&profile));
         Ok(profile)
     }
+}
+
+/// When a company says that it changed something, in Unix milliseconds. It said so at
+/// `received_ms`: what was in the future then stays refused, however long it waited since.
+pub(super) fn read_change_time(text: &str, received_ms: u64) -> Result<u64, AccountError> {
+    let wrong = |detail: &str| AccountError::field("changed_at", "invalid_time", detail);
+    let at: jiff::Timestamp =
+        text.parse().map_err(|_| wrong("it must be a time as in RFC 3339"))?;
+    let unix_ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
+    if unix_ms < EARLIEST_CHANGE_UNIX_MS {
+        return Err(wrong("it is before 1990"));
+    }
+    if unix_ms > received_ms.saturating_add(FUTURE_MAX_MS) {
+        let detail = "it is more than 60 s in the future";
+        return Err(AccountError::field("changed_at", "changed_at_in_future", detail));
+    }
+    Ok(unix_ms)
 }

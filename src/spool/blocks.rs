@@ -249,12 +249,12 @@ mod tests {
     fn a_job_is_there_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, job) = (spool(folder.path()), Uuid::from_u128(5));
-        assert_eq!((spool.jobs().unwrap(), spool.note(job)), (Vec::new(), None));
+        assert_eq!((spool.jobs().unwrap(), spool.note(job).unwrap()), (Vec::new(), None));
         spool.write_note(job, b"first").unwrap();
         spool.write_note(job, b"second").unwrap();
         let key = Arc::new(JobKey::generate().unwrap());
         spool.create(job, Part::Rows, key).unwrap().append(b"row", 0, 1).unwrap();
-        assert_eq!(spool.note(job).unwrap(), b"second");
+        assert_eq!(spool.note(job).unwrap().unwrap(), b"second");
         assert_eq!(spool.jobs().unwrap(), [job]);
         assert!(spool.bytes(job) > 0);
         spool.remove(job).unwrap();

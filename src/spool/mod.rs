@@ -75,13 +75,17 @@ impl Spool {
         Ok(jobs)
     }
 
-    /// A job's note; none where there is none that can be read.
-    pub fn note(&self, job: Uuid) -> Option<Vec<u8>> {
-        let handle = self.files.open_read(&self.path(job, NOTE)).ok()?;
-        let len = handle.len().ok().filter(|len| *len <= NOTE_BYTES_MAX)?;
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
-        handle.read_exact_at(&mut bytes, 0).ok()?;
-        Some(bytes)
+    /// A job's note; none where there is none.
+    pub fn note(&self, job: Uuid) -> io::Result<Option<Vec<u8>>> {
+        let handle = match self.files.open_read(&self.path(job, NOTE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            handle => handle?,
+        };
+        let len = handle.len()?;
+        let len = usize::try_from(len.min(NOTE_BYTES_MAX + 1)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        handle.read_exact_at(&mut bytes, 0)?;
+        Ok(Some(bytes))
     }
 
     /// Replaces a job's note. It is on the disk then.

@@ -110,7 +110,7 @@ fn lives_here(person: usize, companies: &[Vec<Company>]) -> String {
     let login = key(third, 1).login(other, &email, PASSWORDS[1]);
     assert_eq!(login.done(200).body["user_id"], json!(id), "{person}");
     assert_eq!(login.body["upgraded"], false, "{person}");
-    if person % 10 == 0 {
+    if person.is_multiple_of(10) {
         first[0].login(one, &email, PASSWORDS[0]).refused(401, "invalid_credentials");
     }
     for keys in [first, second, third] {

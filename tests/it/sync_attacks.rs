@@ -210,6 +210,33 @@ fn an_old_dump_that_is_replayed_brings_no_old_password_back() {
 }
 
 #[test]
+fn an_old_hash_in_a_row_that_is_new_for_other_reasons_is_no_new_password() {
+    let world = World::new(true, "all");
+    let (node, home) = (&world.node, &world.home);
+    node.trust(home);
+    let old = json!({ "hash": hash_of("of old") });
+    synced(home, &[json!({ "email": MAIL, "legacy_hash": old })]);
+    let login = home.login("NG", MAIL, "of old");
+    let user = login.done(200).body["user_id"].as_str().unwrap().to_owned();
+    let set = json!({ "password": VICTIMS });
+    home.call("PUT", &format!("/v1/users/{user}/password"), set).done(200);
+    // The row's time says that something of it changed: here the name.
+    let profile = json!({ "nickname": "Ada" });
+    let row = json!({
+        "email": MAIL, "legacy_hash": old, "profile": profile, "changed_at": ago(0),
+    });
+    assert_eq!(synced(home, &[row]), ["applied"]);
+    assert_eq!(home.user(&user)["profile"]["nickname"], "Ada");
+    home.login("NG", MAIL, "of old").refused(401, "invalid_credentials");
+    is(&home.login("NG", MAIL, VICTIMS), &user);
+    // A time of the hash's own says that the password was changed, back to what it was.
+    let dated = json!({ "hash": old["hash"], "changed_at": ago(0) });
+    assert_eq!(synced(home, &[json!({ "email": MAIL, "legacy_hash": dated })]), ["applied"]);
+    is(&home.login("NG", MAIL, "of old"), &user);
+    home.login("NG", MAIL, VICTIMS).refused(401, "invalid_credentials");
+}
+
+#[test]
 fn of_two_companies_changes_with_one_time_the_one_that_stands_stays() {
     let world = World::new(true, "all");
     let World { node, home, third, .. } = &world;

@@ -65,9 +65,29 @@ impl Cipher {
     }
 }
 
-/// Expands a key in each of `N` ciphers.
-pub(crate) fn expand<const N: usize>(ciphers: &mut [Cipher; N], keys: [&[u32; WORDS]; N]) {
-    expand_with(ciphers, keys, |_, _| ());
+/// Expands a key in each of the first ciphers, as many as there are keys, at most eight.
+///
+/// It is no generic function, so that it is compiled here, optimised: whoever uses the lanes in a
+/// debug build would compile it anew otherwise, and be slow.
+pub(crate) fn expand_each(ciphers: &mut [Cipher], keys: &[&[u32; WORDS]]) {
+    match keys.len() {
+        0 => {}
+        1 => expand::<1>(ciphers, keys),
+        2 => expand::<2>(ciphers, keys),
+        3 => expand::<3>(ciphers, keys),
+        4 => expand::<4>(ciphers, keys),
+        5 => expand::<5>(ciphers, keys),
+        6 => expand::<6>(ciphers, keys),
+        7 => expand::<7>(ciphers, keys),
+        _ => expand::<8>(ciphers, keys),
+    }
+}
+
+fn expand<const N: usize>(ciphers: &mut [Cipher], keys: &[&[u32; WORDS]]) {
+    let (ciphers, keys) = (ciphers.first_chunk_mut::<N>(), keys.first_chunk::<N>());
+    if let (Some(ciphers), Some(keys)) = (ciphers, keys) {
+        expand_with(ciphers, *keys, |_, _| ());
+    }
 }
 
 /// Expands a key in each of `N` ciphers; `mix` changes each block before it is encrypted.

@@ -14,7 +14,7 @@
 use arrayvec::ArrayVec;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::cipher::{Cipher, WORDS, expand};
+use crate::cipher::{Cipher, WORDS, expand_each};
 
 /// Most bcrypts side by side. Their tables are 33 KiB, which fits the data cache next to a core;
 /// with more they push each other out and all get slower.
@@ -101,17 +101,7 @@ impl<T> Lanes<T> {
 
     /// Takes every bcrypt one step on, and hands over those that are done.
     pub fn step(&mut self, mut done: impl FnMut(T, Digest)) {
-        match self.running.len() {
-            0 => {}
-            1 => self.expand::<1>(),
-            2 => self.expand::<2>(),
-            3 => self.expand::<3>(),
-            4 => self.expand::<4>(),
-            5 => self.expand::<5>(),
-            6 => self.expand::<6>(),
-            7 => self.expand::<7>(),
-            _ => self.expand::<LANES>(),
-        }
+        self.expand();
         let mut lane = 0;
         while let Some(running) = self.running.get_mut(lane) {
             running.left -= 1;
@@ -123,11 +113,10 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// One key expansion in each of the first `N` lanes, those in use.
-    fn expand<const N: usize>(&mut self) {
-        let Some(ciphers) = self.ciphers.first_chunk_mut::<N>() else { return };
-        let Some(running) = self.running.first_chunk::<N>() else { return };
-        expand(ciphers, running.each_ref().map(|running| running.work.next_key(running.left)));
+    /// One key expansion in each lane in use.
+    fn expand(&mut self) {
+        let keys = self.running.iter().map(|running| running.work.next_key(running.left));
+        expand_each(&mut self.ciphers, &keys.collect::<ArrayVec<_, LANES>>());
     }
 
     /// Ends the bcrypt in a lane. The last one in use moves there, so that there is no gap.

@@ -30,6 +30,8 @@ const LOOKS_MAX: usize = 4;
 pub(super) struct Asker {
     pub(super) caller: Caller,
     pub(super) country: Country,
+    /// When its rows were here as a whole, in milliseconds since 1970.
+    pub(super) received_ms: u64,
     /// Nothing is recorded; it is said what would be.
     pub(super) dry_run: bool,
     /// Rows that the job applied since then may come again, and are told what they came to then.
@@ -177,7 +179,7 @@ impl Accounts {
             profile.push(FieldChange { field: field.clone(), value });
         }
         let legacy = match admitted {
-            Some(admitted) if !self.has_hash(admitted, keys, state)? => {
+            Some(admitted) if !self.has_hash(admitted, row.hash_is_dated, keys, state)? => {
                 Some(self.seal_legacy(user, keys, admitted)?)
             }
             _ => None,
@@ -195,10 +197,12 @@ impl Accounts {
         Ok(Sealed { identities: identities.collect(), legacy, profile, active, releases })
     }
 
-    /// Whether a hash stands already, and from no earlier time.
+    /// Whether a hash stands already, and from no earlier time. A row's own time says when anything
+    /// of it changed: it makes no new password of the hash that the company brought before.
     fn has_hash(
         &self,
         admitted: &Admitted,
+        is_dated: bool,
         keys: &UserKeys,
         state: &UserState,
     ) -> Result<bool, AccountError> {
@@ -210,7 +214,7 @@ impl Accounts {
             EffectiveTime::claimed(unix_ms, Revision::from_bits(u64::MAX))
         });
         let standing_time = standing.mark.stamp.effective;
-        Ok(standing.value.hash.fingerprint == mark && standing_time >= given)
+        Ok(standing.value.hash.fingerprint == mark && (!is_dated || standing_time >= given))
     }
 
     /// Holds the identities that are claimed.

@@ -252,6 +252,8 @@ mod tests {
             sealed_key: String::new(),
             branch: crate::events::ids::BranchKeyId([0; 16]),
             created_ms: 0,
+            received_ms: None,
+            cancel_asked: false,
             started_ms: None,
             finished_ms: None,
             counts: Counts::default(),

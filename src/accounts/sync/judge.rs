@@ -76,8 +76,9 @@ impl Judge {
             return Passed::Judged(judged);
         }
         let mut rows = Vec::with_capacity(unit.lines.len());
+        let received = (self.asker.country, self.asker.received_ms);
         for (line, bytes) in &unit.lines {
-            match self.accounts.read_row(self.asker.country, bytes) {
+            match self.accounts.read_row(received, bytes) {
                 Ok(row) => rows.push((*line, row)),
                 Err(fault) => {
                     let came = Came::refused(Verdict::Invalid, fault);

@@ -40,6 +40,13 @@ fn index(member: &Member<crate::accounts::identity::Identity>) -> Option<BlindIn
 
 /// One row that asks for what all of them ask for.
 pub(super) fn merge(rows: Vec<Row>) -> Result<Row, Fault> {
+    // A status and a change of the user's identities count from the row's time, so there can be one
+    // only: a row without it would lend it to another's.
+    let is_timed = rows.iter().any(|row| row.active.is_some() || row.user.is_some());
+    let first = rows.first().and_then(|row| row.changed_at);
+    if is_timed && rows.iter().any(|row| row.changed_at != first) {
+        return Err(Fault::new("two_values", "changed_at"));
+    }
     let mut merged = Row::default();
     for row in rows {
         merged.take(row)?;
@@ -61,13 +68,14 @@ impl Row {
             return Err(conflict("legacy_hash"));
         }
         self.hash_changed_at = self.hash_changed_at.or(row.hash_changed_at);
+        self.hash_is_dated |= row.hash_is_dated;
         one_of(&mut self.hash, row.hash, same_hash).map_err(|()| conflict("legacy_hash"))?;
         let both = !self.profile.is_empty() && !row.profile.is_empty();
         if both && self.profile_changed_at != row.profile_changed_at {
             return Err(conflict("profile_changed_at"));
         }
-        if !row.profile.is_empty() || self.profile.is_empty() {
-            self.profile_changed_at = self.profile_changed_at.or(row.profile_changed_at);
+        if self.profile.is_empty() {
+            self.profile_changed_at = row.profile_changed_at;
         }
         for (field, value) in row.profile {
             match self.profile.iter().find(|(known, _)| *known == field) {
@@ -75,9 +83,6 @@ impl Row {
                 Some(_) => return Err(conflict(&format!("profile.{}", field.as_str()))),
                 None => self.profile.push((field, value)),
             }
-        }
-        if self.active.is_some() && row.active.is_some() && self.changed_at != row.changed_at {
-            return Err(conflict("changed_at"));
         }
         one_of(&mut self.active, row.active, |one, other| one == other)
             .map_err(|()| conflict("status"))?;
@@ -119,4 +124,51 @@ fn one_identity(
 fn same_hash(one: &GivenHash, other: &GivenHash) -> bool {
     let of = |it: &GivenHash| (it.hash.clone(), it.salt.clone(), it.profile.clone());
     of(one) == of(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, changed_at: Option<u64>) -> Row {
+        let profile = vec![("nickname".parse().unwrap(), Some(name.into()))];
+        Row { profile, profile_changed_at: changed_at, changed_at, ..Row::default() }
+    }
+
+    fn active(changed_at: Option<u64>) -> Row {
+        Row { active: Some(true), changed_at, ..Row::default() }
+    }
+
+    fn phoned(changed_at: Option<u64>) -> Row {
+        Row { phone_verified: true, changed_at, ..Row::default() }
+    }
+
+    /// The same in both orders.
+    fn both<T: PartialEq + std::fmt::Debug>(
+        rows: [fn() -> Row; 2],
+        of: impl Fn(Result<Row, Fault>) -> T,
+    ) -> T {
+        let [one, other] = rows;
+        let merged = of(merge(vec![one(), other()]));
+        assert_eq!(of(merge(vec![other(), one()])), merged);
+        merged
+    }
+
+    #[test]
+    fn a_part_has_the_time_of_the_row_it_came_with_and_no_other() {
+        let time = |rows| both(rows, |merged| merged.unwrap().profile_changed_at);
+        assert_eq!(time([|| named("Ada", None), || phoned(Some(7))]), None);
+        assert_eq!(time([|| named("Ada", Some(5)), || phoned(None)]), Some(5));
+    }
+
+    #[test]
+    fn what_counts_from_a_rows_time_has_one_or_is_a_conflict() {
+        let field = |rows| both(rows, |merged| merged.err().and_then(|fault| fault.field));
+        let conflict = Some("changed_at".to_owned());
+        assert_eq!(field([|| active(None), || named("Ada", Some(7))]), conflict);
+        assert_eq!(field([|| active(Some(5)), || phoned(Some(7))]), conflict);
+        assert_eq!(field([|| active(Some(7)), || named("Ada", Some(7))]), None);
+        let conflict = Some("profile_changed_at".to_owned());
+        assert_eq!(field([|| named("Ada", Some(5)), || named("Ada", Some(7))]), conflict);
+    }
 }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::actors::Unavailable;
 use crate::actors::sync_job::{JobHome, JobParts};
@@ -187,6 +188,10 @@ impl Accounts {
     /// Ends a job after what it has begun. What it applied stays applied.
     pub fn cancel_sync(&self, caller: &Caller, id: &str) -> Result<JobView, AccountError> {
         let job = self.syncs.find(caller, id)?;
+        // On the disk first: what was answered must hold after a kill, too.
+        if matches!(job.note().state, State::Queued | State::Running) {
+            self.note(&job, |note| note.cancel_asked = true).map_err(|error| unreadable(&error))?;
+        }
         job.cancelled.store(true, Ordering::Relaxed);
         if let Some(address) = &*job.address.lock().unwrap_or_else(PoisonError::into_inner) {
             address.cancel();
@@ -264,28 +269,40 @@ impl Accounts {
         let spool = &self.syncs.parts.spool;
         let found = spool.jobs().inspect_err(|error| tracing::error!(%error, "the spool is gone"));
         for number in found.unwrap_or_default() {
-            let note: Option<note::Note> =
-                spool.note(number).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match note {
-                Some(note) if note.version == note::VERSION => {
-                    let mut note = note;
-                    if note.state == State::Running {
-                        note.state = State::Queued;
-                    }
-                    let job = Job::new(number, note, spool.bytes(number));
-                    self.syncs.jobs().insert(Arc::new(job));
+            match spool.note(number).map(|note| note.map(|bytes| note::read(&bytes))) {
+                Ok(Some(Ok(note))) => self.find_job(number, note),
+                // What was accepted is not thrown away because it cannot be read now.
+                Ok(Some(Err(error))) => {
+                    tracing::error!(job = %number, %error, "a job's note cannot be read");
                 }
-                Some(note) => {
-                    let version = note.version;
-                    tracing::error!(job = %number, version, "a job of another version");
+                Err(error) => {
+                    tracing::error!(job = %number, %error, "a job's note cannot be read");
                 }
-                None if self.syncs.jobs().get(number).is_some() => {}
-                None => {
+                Ok(None) if self.syncs.jobs().get(number).is_some() => {}
+                Ok(None) => {
                     if let Err(error) = spool.remove(number) {
                         tracing::warn!(%error, "what came of a broken stream cannot be removed");
                     }
                 }
             }
+        }
+    }
+
+    /// Goes on with a job as far as an earlier life of the node brought it.
+    fn find_job(&self, number: Uuid, mut note: note::Note) {
+        if note.state == State::Running {
+            note.state = State::Queued;
+        }
+        let (is_over, cancel_asked) = (note.state.is_over(), note.cancel_asked);
+        let bytes = self.syncs.parts.spool.bytes(number);
+        let job = Arc::new(Job::new(number, note, bytes));
+        self.syncs.jobs().insert(Arc::clone(&job));
+        if is_over {
+            // The end was noted, and then the node was killed.
+            self.remove_rows(&job);
+        } else if cancel_asked && self.syncs.jobs().withdraw(number) {
+            self.end_job(&job, State::Cancelled);
+            self.syncs.jobs().ended(number);
         }
     }
 
@@ -336,7 +353,6 @@ impl Accounts {
     fn end_job(&self, job: &Job, state: State) {
         let now = self.parts.clock.unix_ms();
         let end = |note: &mut note::Note| (note.state, note.finished_ms) = (state, Some(now));
-        let spool = &self.syncs.parts.spool;
         if let Err(error) = self.note(job, end) {
             // It is told all the same. The next start of the node takes it up once more, for which
             // its rows stay.
@@ -344,6 +360,12 @@ impl Accounts {
             job.change(end);
             return;
         }
+        self.remove_rows(job);
+    }
+
+    /// Rows are kept for their job alone.
+    fn remove_rows(&self, job: &Job) {
+        let spool = &self.syncs.parts.spool;
         if let Err(error) = spool.remove_part(job.number, Part::Rows) {
             tracing::warn!(%error, "the rows of a job that is over cannot be removed");
         }

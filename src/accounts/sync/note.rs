@@ -83,6 +83,12 @@ pub(super) struct Note {
     pub(super) sealed_key: String,
     pub(super) branch: BranchKeyId,
     pub(super) created_ms: u64,
+    /// When its rows were here as a whole.
+    #[serde(default)]
+    pub(super) received_ms: Option<u64>,
+    /// Its company told it to end.
+    #[serde(default)]
+    pub(super) cancel_asked: bool,
     pub(super) started_ms: Option<u64>,
     pub(super) finished_ms: Option<u64>,
     pub(super) counts: Counts,
@@ -91,9 +97,41 @@ pub(super) struct Note {
 /// The version of notes that is written.
 pub(super) const VERSION: u32 = 1;
 
+/// Why a note cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// Another version of the program wrote it.
+    #[error("it is of version {0}, and this program knows {VERSION}")]
+    Version(u32),
+    /// It is none.
+    #[error("it is damaged")]
+    Damaged(#[from] serde_json::Error),
+}
+
+/// Reads a note, its version first: another one may say anything.
+pub(super) fn read(bytes: &[u8]) -> Result<Note, Unreadable> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice::<Versioned>(bytes)? {
+        Versioned { version: VERSION } => Ok(serde_json::from_slice(bytes)?),
+        Versioned { version } => Err(Unreadable::Version(version)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_of_another_version_is_told_from_a_damaged_one() {
+        let newer = br#"{"version":2,"state":"resting"}"#;
+        assert!(matches!(read(newer), Err(Unreadable::Version(2))));
+        for bytes in [&b""[..], b"{", b"[]", br#"{"version":1}"#] {
+            assert!(matches!(read(bytes), Err(Unreadable::Damaged(_))), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn a_jobs_id_has_one_spelling() {

@@ -67,6 +67,8 @@ impl Accounts {
             sealed_key: hex::encode(sealed_key),
             branch,
             created_ms: now,
+            received_ms: None,
+            cancel_asked: false,
             started_ms: None,
             finished_ms: None,
             counts: Counts::default(),
@@ -113,8 +115,10 @@ impl Receiving {
         let noting = tokio::task::spawn_blocking(move || {
             let (lines, rows, bytes) = lines.finish()?;
             job.bytes.store(bytes, Ordering::Relaxed);
+            let now = accounts.parts.clock.unix_ms();
             let queue = |note: &mut Note| {
                 (note.state, note.lines, note.rows) = (State::Queued, lines, rows);
+                note.received_ms = Some(now);
             };
             accounts.note(&job, queue)
         });

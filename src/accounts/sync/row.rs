@@ -11,7 +11,7 @@ use crate::accounts::Accounts;
 use crate::accounts::error::AccountError;
 use crate::accounts::given::given;
 use crate::accounts::identity::Identity;
-use crate::accounts::legacy::GivenHash;
+use crate::accounts::legacy::{GivenHash, read_change_time};
 use crate::accounts::register::{ClearField, read_fields};
 use crate::events::ids::{Country, IdentityKind, UserId};
 
@@ -170,6 +170,8 @@ pub(super) struct Row {
     pub(super) phone_verified: bool,
     pub(super) hash: Option<GivenHash>,
     pub(super) hash_changed_at: Option<u64>,
+    /// The hash has that time for its own, and not from the row.
+    pub(super) hash_is_dated: bool,
     pub(super) profile: Vec<ClearField>,
     pub(super) profile_changed_at: Option<u64>,
     pub(super) active: Option<bool>,
@@ -210,8 +212,12 @@ impl Reference {
 }
 
 impl Accounts {
-    /// Reads a line.
-    pub(super) fn read_row(&self, country: Country, line: &[u8]) -> Result<Row, Fault> {
+    /// Reads a line of a stream that was here as a whole at `received_ms`.
+    pub(super) fn read_row(
+        &self,
+        (country, received_ms): (Country, u64),
+        line: &[u8],
+    ) -> Result<Row, Fault> {
         if line == TOO_LONG {
             return Err(Fault::whole("body_too_large"));
         }
@@ -238,7 +244,7 @@ impl Accounts {
         let time = |text: Option<&str>, field: &str| match text {
             None => Ok(None),
             Some(text) => {
-                let read = self.read_change_time(text).map(Some);
+                let read = read_change_time(text, received_ms).map(Some);
                 read.map_err(|error| Fault { field: Some(field.to_owned()), ..fault(&error) })
             }
         };
@@ -254,9 +260,10 @@ impl Accounts {
             phone,
             email_verified: wire.email_verified,
             phone_verified: wire.phone_verified,
+            hash_is_dated: hash_changed_at.is_some(),
             hash_changed_at: hash_changed_at.or(changed_at).filter(|_| wire.legacy_hash.is_some()),
             hash: wire.legacy_hash,
-            profile_changed_at: profile_changed_at.or(changed_at),
+            profile_changed_at: profile_changed_at.or(changed_at).filter(|_| !profile.is_empty()),
             profile,
             active: wire.status.map(|status| matches!(status, Status::Active)),
             changed_at,

@@ -210,6 +210,7 @@ impl Running<'_> {
             caller,
             country: note.country,
             dry_run: note.dry_run,
+            received_ms: note.received_ms.unwrap_or_else(|| self.accounts.parts.clock.unix_ms()),
             again_since: self.again_since.take(),
         };
         let (accounts, job) = (Arc::clone(self.accounts), Arc::clone(self.job));
