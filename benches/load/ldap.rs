@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SUFFIX: &str = "dc=bench";
 
 /// Who may add people, and the password for that.
-const MANAGER_PASSWORD: &str = "only for this run";
+const MANAGER_PASSWORD: &str = "only-for-this-run";
 
 fn manager() -> String {
     format!("cn=manager,{SUFFIX}")

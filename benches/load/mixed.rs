@@ -160,7 +160,8 @@ fn people(node: &Node, signer: &Arc<Signer>) -> anyhow::Result<()> {
 
 /// Begins a bulk sync of another company.
 fn begin_sync(options: &Options, node: &Node) -> anyhow::Result<Job> {
-    let key = node.company("other")?;
+    node.company("other")?;
+    let key = node.key_of("other", &["sync"])?;
     let file = options.folder.join("mixed.ndjson");
     write_rows(&file, ROWS)?;
     let url = format!("http://{}/v1/sync", node.address);

@@ -151,7 +151,12 @@ impl Node {
     pub fn plain_company(&self, id: &str) -> anyhow::Result<String> {
         let body = json!({ "countries": ["NG"], "signing": "optional" });
         self.operate("PUT", &format!("/operator/companies/{id}"), Some(&body))?;
-        let body = json!({ "scopes": ["login", "read", "write"] });
+        self.key_of(id, &["login", "read", "write"])
+    }
+
+    /// Issues an API key of a company that is there.
+    pub fn key_of(&self, id: &str, scopes: &[&str]) -> anyhow::Result<String> {
+        let body = json!({ "scopes": scopes });
         let keys = format!("/operator/companies/{id}/keys");
         text(&self.operate("POST", &keys, Some(&body))?, "api_key").context("no API key")
     }
