@@ -89,7 +89,8 @@ fn open(folder: &Path) -> anyhow::Result<(Log, LogWriter)> {
 /// A profile write of one field, as a shard lays it out.
 fn record(user: u32, revision: u64) -> anyhow::Result<NewRecord> {
     let mut random = [0; 10];
-    random[..4].copy_from_slice(&user.to_be_bytes());
+    // The first bytes hold the version and the variant of the id.
+    random[6..].copy_from_slice(&user.to_be_bytes());
     let revision = Revision::from_unix_ms(revision);
     let value = Sealed { bytes: vec![9; 90].into(), fingerprint: Fingerprint([3; 16]) };
     let change = FieldChange { field: "nickname".parse()?, value: Some(value) };
