@@ -3,9 +3,12 @@
 //! The two calls that ask the machine are here and nowhere else; everything above is given a
 //! [`Clock`] and [`Entropy`], so that tests and simulation own both.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use zeroize::Zeroizing;
 
 use crate::events::stamp::{HybridClock, Revision};
 
@@ -117,12 +120,51 @@ pub trait Entropy: Send + Sync {
 pub struct NoEntropy;
 
 /// The operating system's randomness.
+///
+/// Each thread fetches it a block at a time: an event needs sixteen bytes, a new user twenty times
+/// as many, and each call of the system costs more than the bytes. Nothing is stretched or mixed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsEntropy;
 
+/// Bytes fetched at once. More than an eighth of it is asked of the system straight away.
+const BLOCK_BYTES: usize = 2048;
+
+/// Randomness that nobody has been given yet. What was given is wiped here.
+struct Block {
+    bytes: Zeroizing<[u8; BLOCK_BYTES]>,
+    given: usize,
+}
+
+thread_local! {
+    static BLOCK: RefCell<Block> =
+        RefCell::new(Block { bytes: Zeroizing::new([0; BLOCK_BYTES]), given: BLOCK_BYTES });
+}
+
+impl Block {
+    fn give(&mut self, wanted: &mut [u8]) -> Result<(), getrandom::Error> {
+        if self.given.saturating_add(wanted.len()) > BLOCK_BYTES {
+            // All of it is as good as given until it is fetched: a failure gives nothing old.
+            self.given = BLOCK_BYTES;
+            getrandom::fill(self.bytes.as_mut_slice())?;
+            self.given = 0;
+        }
+        let given = self.bytes.iter_mut().skip(self.given).zip(wanted.iter_mut());
+        for (byte, wanted) in given {
+            *wanted = std::mem::take(byte);
+        }
+        self.given += wanted.len();
+        Ok(())
+    }
+}
+
 impl Entropy for OsEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
-        getrandom::fill(bytes).map_err(|_| NoEntropy)
+        let filled = if bytes.len() > BLOCK_BYTES / 8 {
+            getrandom::fill(bytes)
+        } else {
+            BLOCK.with_borrow_mut(|block| block.give(bytes))
+        };
+        filled.map_err(|_| NoEntropy)
     }
 }
 
@@ -131,4 +173,31 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], NoEntrop
     let mut bytes = [0_u8; N];
     entropy.fill(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_randomness_is_given_twice_and_none_is_left_where_it_was() {
+        // Lengths that do not divide the block, and enough of them to fetch several.
+        let mut given = HashSet::new();
+        for _ in 0..1000 {
+            assert!(given.insert(random::<24>(&OsEntropy).unwrap()), "given twice");
+            assert_ne!(random::<11>(&OsEntropy).unwrap(), [0; 11]);
+        }
+        BLOCK.with_borrow(|block| {
+            assert!(block.bytes.iter().take(block.given).all(|byte| *byte == 0));
+        });
+        assert_ne!(random::<4096>(&OsEntropy).unwrap()[4064..], [0; 32]);
+    }
+
+    #[test]
+    fn threads_have_randomness_of_their_own() {
+        let draw = || random::<32>(&OsEntropy).unwrap();
+        assert_ne!(std::thread::spawn(draw).join().unwrap(), draw());
+    }
 }

@@ -149,7 +149,7 @@ impl Gauges {
         gauge!("jcas_shard_commands_rejected").set(float(shards.rejected));
         gauge!("jcas_shard_commands_unavailable").set(float(shards.unavailable));
         gauge!("jcas_conflicts_total").set(float(shards.lost));
-        let directory = house.observe_directory().await?;
+        let directory = house.observe_directory();
         gauge!("jcas_directory_held").set(float(directory.held));
         gauge!("jcas_directory_waiting").set(float(directory.waiting));
         gauge!("jcas_directory_found").set(float(house.found()));

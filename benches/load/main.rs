@@ -58,7 +58,13 @@ enum What {
     /// Durable profile writes over HTTP, beside the disk's and the framework's limits.
     Writes(Options),
     /// Starts after a clean stop and after a kill; memory and disk.
-    Start(Options),
+    Start {
+        #[command(flatten)]
+        options: Options,
+        /// Seconds of writes and look-ups of all users before memory is looked at.
+        #[arg(long, default_value_t = 30)]
+        load_s: u64,
+    },
     /// Look-ups and reads over HTTP, beside the framework's limit.
     Lookup(Options),
     /// Logins of a company while another sends ten times what the node can do.
@@ -126,7 +132,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         What::Login(options) => login::run(&options),
         What::Writes(options) => writes::run(&options),
-        What::Start(options) => start::run(&options),
+        What::Start { options, load_s } => start::run(&options, load_s),
         What::Lookup(options) => lookup::run(&options),
         What::Overload(options) => overload::run(&options),
         What::Log(options) => log::run(&options),

@@ -149,7 +149,7 @@ impl Node {
 
     /// Makes a company that need not sign. Returns its API key.
     pub fn plain_company(&self, id: &str) -> anyhow::Result<String> {
-        let body = json!({ "countries": ["NG"], "signing": "optional" });
+        let body = json!({ "countries": ["NG", "GH"], "signing": "optional" });
         self.operate("PUT", &format!("/operator/companies/{id}"), Some(&body))?;
         self.key_of(id, &["login", "read", "write"])
     }
@@ -161,15 +161,17 @@ impl Node {
         text(&self.operate("POST", &keys, Some(&body))?, "api_key").context("no API key")
     }
 
-    /// Makes a company whose old hashes are salted SHA-256. Returns its API key.
+    /// Makes a company whose old hashes, of two countries, are salted SHA-256. Returns its API key.
     pub fn company(&self, id: &str) -> anyhow::Result<String> {
         let key = self.plain_company(id)?;
         let profile = json!({
             "scheme": "digest", "digest": "sha256", "encoding": "hex",
             "salt_position": "prefix", "salt_encoding": "utf8", "rounds": 1,
         });
-        let path = format!("/operator/companies/{id}/hash-profiles/NG/default");
-        self.operate("PUT", &path, Some(&profile))?;
+        for country in ["NG", "GH"] {
+            let path = format!("/operator/companies/{id}/hash-profiles/{country}/default");
+            self.operate("PUT", &path, Some(&profile))?;
+        }
         Ok(key)
     }
 }
@@ -201,22 +203,41 @@ fn call(address: &str, request: &[u8]) -> anyhow::Result<(u16, Value)> {
 /// A data folder with so many users, made by registering each over HTTP, and the node that was
 /// started on it. With `keep`, what an earlier run made is used again.
 pub fn with_users(options: &Options, users: usize) -> anyhow::Result<(Node, Made)> {
+    made_with(
+        options,
+        users,
+        &[],
+        |node, key| Ok(register(node, key, 0, users, options.clients)?.1),
+    )
+}
+
+/// The same with users of another making, by a node with these settings.
+pub fn made_with(
+    options: &Options,
+    users: usize,
+    settings: &[(&str, String)],
+    make: impl FnOnce(&Node, &str) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<(Node, Made)> {
     let data = options.data(users);
     let list = data.with_extension("json");
     if options.keep
         && let Ok(text) = std::fs::read_to_string(&list)
     {
-        return Ok((Node::start(&options.program, &data)?, serde_json::from_str(&text)?));
+        let node = Node::start_with(&options.program, &data, settings)?;
+        return Ok((node, serde_json::from_str(&text)?));
     }
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
     }
     std::fs::create_dir_all(&options.folder)?;
-    let node = Node::start(&options.program, &data)?;
+    let node = Node::start_with(&options.program, &data, settings)?;
     let key = node.company("bench")?;
     eprintln!("registering {users} users");
-    let (registered, users) = register(&node, &key, 0, users, options.clients)?;
-    eprintln!("registered {} users: {:.0} a second", users.len(), registered.rate());
+    let began = Instant::now();
+    let users = make(&node, &key)?;
+    #[expect(clippy::cast_precision_loss, reason = "users are far below 2^52")]
+    let rate = users.len() as f64 / began.elapsed().as_secs_f64();
+    eprintln!("registered {} users: {rate:.0} a second", users.len());
     let made = Made { key, users };
     std::fs::write(&list, serde_json::to_string(&made)?)?;
     Ok((node, made))
@@ -241,10 +262,9 @@ pub fn register(
     users: usize,
     clients: usize,
 ) -> anyhow::Result<(Driven, Vec<String>)> {
-    let header = key.to_owned();
-    let make = move |number: u64| {
+    let body = move |number: u64| {
         let number = first + number;
-        let body = json!({
+        json!({
             "country": "NG",
             "email": email(number),
             "phone": format!("+23480{:08}", number % 100_000_000),
@@ -254,8 +274,23 @@ pub fn register(
                 "family_name": format!("Family {number}"),
                 "birthdate": "1990-01-01",
             },
-        });
-        request("POST", "/v1/users", ("X-Api-Key", &header), Some(&body.to_string()))
+        })
+    };
+    register_as(node, key, body, users, clients)
+}
+
+/// Registers users with these bodies, by their numbers from 0 on. Returns their ids.
+pub fn register_as(
+    node: &Node,
+    key: &str,
+    body: impl Fn(u64) -> Value + 'static,
+    users: usize,
+    clients: usize,
+) -> anyhow::Result<(Driven, Vec<String>)> {
+    let header = key.to_owned();
+    let make = move |number: u64| {
+        let body = body(number).to_string();
+        request("POST", "/v1/users", ("X-Api-Key", &header), Some(&body))
     };
     let ids = Rc::new(RefCell::new(vec![String::new(); users]));
     let kept = Rc::clone(&ids);

@@ -35,7 +35,7 @@ use super::shard_reads::{self, Recalled, Recorded};
 #[derive(Clone)]
 pub struct House {
     shards: Arc<[ShardAddress]>,
-    directories: Arc<[Addr<Directory>]>,
+    directory: Directory,
     registry: Addr<Registry>,
     registry_view: RegistryWatch,
     store: Arc<Store>,
@@ -67,15 +67,15 @@ pub struct Asked {
 }
 
 impl House {
-    /// The house of these actors. There is at least one shard and one directory slice.
+    /// The house of these actors. There is at least one shard.
     pub fn new(
         shards: Vec<ShardAddress>,
-        directories: Vec<Addr<Directory>>,
+        directory: Directory,
         (registry, registry_view): (Addr<Registry>, RegistryWatch),
         store: Arc<Store>,
     ) -> Self {
-        let (shards, directories) = (shards.into(), directories.into());
-        Self { shards, directories, registry, registry_view, store, found: Arc::default() }
+        let shards = shards.into();
+        Self { shards, directory, registry, registry_view, store, found: Arc::default() }
     }
 
     /// Carries a command out. The answer comes when everything it rests on is durable.
@@ -175,14 +175,12 @@ impl House {
         index: BlindIndex,
         company: CompanyId,
     ) -> Result<Reserved, Unavailable> {
-        call(self.directory(index)?, |reply| directory::Reserve { index, company, reply }).await?
+        self.directory.reserve(index, company).await
     }
 
     /// Holds an idempotency key until the answer is dropped, waiting for whoever holds it now.
     pub async fn begin(&self, key: KeyedDigest) -> Result<Begun, Unavailable> {
-        let random = key.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
-        let directory = slice(&self.directories, random)?;
-        call(directory, |reply| directory::Begin { key, reply }).await?
+        self.directory.begin(key).await
     }
 
     /// What a command with an idempotency key recorded, folded alone.
@@ -241,16 +239,9 @@ impl House {
         call(&self.registry, registry::Observe).await
     }
 
-    /// What the directory shows of itself, summed up.
-    pub async fn observe_directory(&self) -> Result<DirectoryView, Unavailable> {
-        let mut sum = DirectoryView::default();
-        for slice in self.directories.iter() {
-            let view = call(slice, directory::Observe).await?;
-            sum.held += view.held;
-            sum.waiting += view.waiting;
-            sum.refused += view.refused;
-        }
-        Ok(sum)
+    /// What the directory shows of itself.
+    pub fn observe_directory(&self) -> DirectoryView {
+        self.directory.view()
     }
 
     /// Puts facts that other origins recorded, and that are durable here, to everyone they touch.
@@ -284,11 +275,6 @@ impl House {
     fn shard(&self, user: UserId) -> Result<&Addr<Shard>, Unavailable> {
         let address = self.shards.get(self.shard_number(user)).ok_or(Unavailable::NotReady)?;
         Ok(&address.mailbox)
-    }
-
-    fn directory(&self, index: BlindIndex) -> Result<&Addr<Directory>, Unavailable> {
-        let random = index.mac.0.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
-        slice(&self.directories, random)
     }
 }
 
@@ -336,10 +322,6 @@ fn shared_identities(
         shared.last = Some((user, UserId::from_bytes([0xff; 16])));
     }
     Ok(shared)
-}
-
-fn slice<T>(slices: &[T], number: u64) -> Result<&T, Unavailable> {
-    slices.get(place(slices.len(), number)).ok_or(Unavailable::NotReady)
 }
 
 fn place(slices: usize, number: u64) -> usize {

@@ -6,7 +6,7 @@ use crate::clock::{Entropy, NodeClock, random};
 use crate::events::event::Draft;
 use crate::events::record::Fact;
 use crate::events::stamp::{Origin, Revision};
-use crate::log::{Append, AppendError, Batch, Committed, LogWriter, NewRecord, Refusal};
+use crate::log::{Append, AppendError, Batch, Committed, LogWriter, NewRecord, Refusal, Urgency};
 
 use super::failure::Unavailable;
 
@@ -34,9 +34,16 @@ pub struct Prepared {
     records: Vec<NewRecord>,
     /// The facts, to decide later commands on.
     pub facts: Vec<Fact>,
+    urgency: Urgency,
 }
 
 impl Prepared {
+    /// The same, durable as soon as this says.
+    #[must_use]
+    pub fn durable(self, urgency: Urgency) -> Self {
+        Self { urgency, ..self }
+    }
+
     /// The facts that they will be.
     pub fn facts(&self) -> &[Fact] {
         &self.facts
@@ -66,7 +73,8 @@ impl Journal {
 
     /// Lays the bodies out.
     pub fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared, Unavailable> {
-        let mut prepared = Prepared { records: Vec::new(), facts: Vec::new() };
+        let (records, facts, urgency) = (Vec::new(), Vec::new(), Urgency::default());
+        let mut prepared = Prepared { records, facts, urgency };
         for draft in drafts {
             let nonce = random(self.entropy.as_ref()).map_err(|_| Unavailable::Storage)?;
             let record = NewRecord::new(&draft, nonce).map_err(|error| {
@@ -94,15 +102,15 @@ impl Journal {
         if self.clock.is_unsafe() {
             return Err(Unavailable::ClockUnsafe);
         }
-        let Prepared { records, facts } = prepared;
+        let Prepared { records, facts, urgency } = prepared;
         let append = Append { epoch, batch: Batch::Own(records), done: Box::new(done) };
-        let refused = match self.log.append(append) {
+        let refused = match self.log.append_when(append, urgency) {
             Ok(()) => return Ok(facts),
             Err(refused) => refused,
         };
         let reason = match refused.reason {
             Refusal::Stale { epoch, .. } if catch_up(epoch) => {
-                match self.log.append(Append { epoch, ..refused.append }) {
+                match self.log.append_when(Append { epoch, ..refused.append }, urgency) {
                     Ok(()) => return Ok(facts),
                     Err(refused) => refused.reason,
                 }

@@ -1,7 +1,7 @@
 //! Who owns what: actors, each a mailbox around a plain engine.
 //!
-//! A [`shard`] owns a slice of users, a [`directory`] slice keeps two commands from deciding about
-//! one identity at once, the [`registry`] owns companies and keys. What is on its way to the disk
+//! A [`shard`] owns a slice of users, the [`registry`] owns companies and keys. The [`directory`] is
+//! no actor: it keeps two commands from deciding about one identity at once. What is on its way to the disk
 //! waits in a [`lane`]. Others speak to them through [`House`] and see neither addresses nor actix.
 //!
 //! ```text

@@ -19,7 +19,7 @@ use crate::events::evolve::evolve;
 use crate::events::ids::UserId;
 use crate::events::record::{Fact, LogPosition};
 use crate::events::state::UserState;
-use crate::log::{Committed, LogReader};
+use crate::log::{Committed, LogReader, Urgency};
 use crate::state::error::StateError;
 use crate::state::store::Store;
 
@@ -176,6 +176,7 @@ impl ShardEngine {
                 return send(reply, Err(unavailable.into()));
             }
         };
+        let urgency = urgency_of(&command);
         let context = Context { now: self.journal.now(), caller, cause, if_seen, rest };
         let fold = |state: &mut Arc<UserState>, fact: &Fact| fold(state, user, fact);
         match decide(lane.ahead(fold), user, command, &context) {
@@ -184,7 +185,7 @@ impl ShardEngine {
                 let answer = Answer { outcome, seen: Seen::of(user, &state), state };
                 lane.answer(Ok(answer), reply);
             }
-            Ok(decision) => self.append(user, decision, reply),
+            Ok(decision) => self.append(user, decision, urgency, reply),
             Err(rejection) => {
                 self.view.rejected += 1;
                 lane.answer(Err(rejection.into()), reply);
@@ -193,12 +194,19 @@ impl ShardEngine {
         self.lanes.settle(user);
     }
 
-    fn append(&mut self, user: UserId, decision: Decision, reply: Reply<Answer, Failure>) {
+    fn append(
+        &mut self,
+        user: UserId,
+        decision: Decision,
+        urgency: Urgency,
+        reply: Reply<Answer, Failure>,
+    ) {
         let ticket = self.lanes.ticket(user);
         let notify = Arc::clone(&self.notify);
         let done = move |result| notify(journal::Outcome { ticket, result });
         let (journal, lanes) = (&self.journal, &mut self.lanes);
         let taken = journal.prepare(decision.drafts).and_then(|prepared| {
+            let prepared = prepared.durable(urgency);
             journal.append(lanes.epoch(), prepared, done, |epoch| lanes.catch_up(ticket, epoch))
         });
         let facts = match taken {
@@ -323,6 +331,14 @@ impl ShardEngine {
     /// A snapshot.
     pub fn view(&self) -> ShardView {
         ShardView { in_flight: self.lanes.len(), ..self.view.clone() }
+    }
+}
+
+/// A bulk sync has many rows under way, and nobody waits for one of them.
+const fn urgency_of(command: &Command) -> Urgency {
+    match command {
+        Command::Sync(_) => Urgency::Gathered,
+        _ => Urgency::AtOnce,
     }
 }
 

@@ -87,13 +87,7 @@ pub(super) fn start_actors(
         let mailbox = Shard::start_in_arbiter(&home, |_| shard);
         shard_addresses.push(ShardAddress { mailbox, known });
     }
-    let mut directories = Vec::with_capacity(cores);
-    for home in homes.by_ref().take(cores) {
-        let store = Arc::clone(&recovered.store);
-        let waiting_max = config.actors.pending_per_user;
-        let directory = Directory::new(store, waiting_max, config.actors.directory_mailbox);
-        directories.push(Directory::start_in_arbiter(&home, |_| directory));
-    }
+    let directory = Directory::new(Arc::clone(&recovered.store), config.actors.pending_per_user);
     let (published, view) = watch::channel(Arc::new(RegistryView::default()));
     let registry = Registry::new(
         RegistryParts {
@@ -110,7 +104,7 @@ pub(super) fn start_actors(
         None => registry.start(),
     };
     let store = Arc::clone(&recovered.store);
-    (House::new(shard_addresses, directories, (registry, view), store), arbiters)
+    (House::new(shard_addresses, directory, (registry, view), store), arbiters)
 }
 
 /// The log as companies hear of it, and what records links.

@@ -5,15 +5,17 @@
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::clock::{Entropy as _, NoEntropy, OsEntropy};
+
 /// The operating system gave no randomness. Nothing may be sealed or hashed without it.
 #[derive(Debug, Error)]
 #[error("the operating system gave no randomness")]
-pub struct RandomError(#[source] getrandom::Error);
+pub struct RandomError(#[source] NoEntropy);
 
 /// `N` fresh bytes, wiped when dropped: whether they become a key or a salt is the caller's affair.
 pub(super) fn bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, RandomError> {
     let mut fresh = Zeroizing::new([0; N]);
-    getrandom::fill(fresh.as_mut_slice()).map_err(RandomError)?;
+    OsEntropy.fill(fresh.as_mut_slice()).map_err(RandomError)?;
     Ok(fresh)
 }
 

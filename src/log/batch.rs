@@ -120,6 +120,17 @@ impl Batch {
 /// Called once from the writer's thread: it must be quick, must not block and must not panic.
 pub type Done = Box<dyn FnOnce(Result<Committed, AppendError>) + Send>;
 
+/// How soon a batch is to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Urgency {
+    /// As soon as the disk can: somebody waits for it.
+    #[default]
+    AtOnce,
+    /// With whatever comes within a few milliseconds. It is for work of which much is under way at
+    /// once: every write and sync that is saved is time for others.
+    Gathered,
+}
+
 /// One request to append.
 pub struct Append {
     /// The writer's epoch that the batch was decided in.

@@ -3,19 +3,24 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::files::Files;
 
-use super::batch::{Append, AppendRefused, Batch, Done, Refusal};
+use super::batch::{Append, AppendRefused, Batch, Done, Refusal, Urgency};
 use super::lock;
 use super::open::LogOptions;
 use super::space::{LogStatus, SpaceGuard};
+
+/// How long what may be gathered waits for others.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// An append that was let in.
 pub(super) struct Waiting {
     pub(super) batch: Batch,
     pub(super) done: Done,
     bytes: usize,
+    urgency: Urgency,
 }
 
 /// The queue and what decides whether something may join it.
@@ -29,6 +34,8 @@ pub(super) struct Gate {
 
 struct Inner {
     waiting: VecDeque<Waiting>,
+    /// How many of them are to be written at once.
+    urgent: usize,
     bytes: usize,
     epoch: u64,
     /// Whether the epoch began because there was no room.
@@ -48,10 +55,24 @@ pub(super) struct GateState {
     pub(super) bytes: usize,
 }
 
+impl Waiting {
+    fn is_urgent(&self) -> bool {
+        self.urgency == Urgency::AtOnce
+    }
+}
+
+impl Inner {
+    /// Whether what waits is to be written without waiting for more.
+    const fn is_time(&self, bytes_max: usize) -> bool {
+        self.urgent > 0 || self.bytes >= bytes_max || self.closed || self.stopped
+    }
+}
+
 impl Gate {
     pub(super) fn new(files: Arc<dyn Files>, folder: PathBuf, options: LogOptions) -> Self {
         let inner = Inner {
             waiting: VecDeque::new(),
+            urgent: 0,
             bytes: 0,
             epoch: 0,
             disk_full: false,
@@ -63,7 +84,7 @@ impl Gate {
     }
 
     /// Lets an append in, or hands it back.
-    pub(super) fn admit(&self, append: Append) -> Result<(), AppendRefused> {
+    pub(super) fn admit(&self, append: Append, urgency: Urgency) -> Result<(), AppendRefused> {
         let bytes = append.batch.bytes_about();
         let mut inner = lock(&self.inner);
         if let Err(reason) = self.check(&mut inner, &append, bytes) {
@@ -71,9 +92,14 @@ impl Gate {
         }
         let Append { epoch: _, batch, done } = append;
         inner.bytes = inner.bytes.saturating_add(bytes);
-        inner.waiting.push_back(Waiting { batch, done, bytes });
+        inner.urgent += usize::from(urgency == Urgency::AtOnce);
+        inner.waiting.push_back(Waiting { batch, done, bytes, urgency });
+        // A writer that gathers looks at the time by itself.
+        let stir = inner.waiting.len() == 1 || inner.is_time(self.options.group_bytes);
         drop(inner);
-        self.ready.notify_one();
+        if stir {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
@@ -123,6 +149,9 @@ impl Gate {
             }
             inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+        let gathers = |inner: &mut Inner| !inner.is_time(bytes_max);
+        let gathered = self.ready.wait_timeout_while(inner, GATHER, gathers);
+        let (mut inner, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::with_capacity(inner.waiting.len());
         let mut bytes = 0_usize;
         while let Some(next) = inner.waiting.pop_front() {
@@ -132,6 +161,7 @@ impl Gate {
                 break;
             }
             inner.bytes = inner.bytes.saturating_sub(next.bytes);
+            inner.urgent = inner.urgent.saturating_sub(usize::from(next.is_urgent()));
             taken.push(next);
         }
         Some(taken)
@@ -145,7 +175,7 @@ impl Gate {
         }
         inner.epoch = inner.epoch.saturating_add(1);
         inner.disk_full = disk_full;
-        inner.bytes = 0;
+        (inner.bytes, inner.urgent) = (0, 0);
         (inner.epoch, std::mem::take(&mut inner.waiting))
     }
 
@@ -153,7 +183,7 @@ impl Gate {
     pub(super) fn stop(&self) -> VecDeque<Waiting> {
         let mut inner = lock(&self.inner);
         inner.stopped = true;
-        inner.bytes = 0;
+        (inner.bytes, inner.urgent) = (0, 0);
         self.ready.notify_all();
         std::mem::take(&mut inner.waiting)
     }

@@ -110,7 +110,7 @@ mod writer;
 
 pub use batch::{
     Append, AppendError, AppendRefused, Batch, BatchError, Committed, Done, NewRecord, Placed,
-    Refusal,
+    Refusal, Urgency,
 };
 pub use chain::{ChainEnd, Vector, last_life};
 pub use copy::{Copied, copy};

@@ -9,7 +9,7 @@ use crate::events::record::LogPosition;
 use crate::events::stamp::{Origin, Revision};
 use crate::files::FileHandle;
 
-use super::batch::{Append, AppendError, AppendRefused, BatchError, Committed, Placed};
+use super::batch::{Append, AppendError, AppendRefused, BatchError, Committed, Placed, Urgency};
 use super::error::LogError;
 use super::gate::Waiting;
 use super::group::{Built, Ground, Group};
@@ -83,7 +83,12 @@ impl LogWriter {
     /// Gives a batch to the writer, or gets it back at once. `done` is called in the order of
     /// appends.
     pub fn append(&self, append: Append) -> Result<(), AppendRefused> {
-        self.shared.gate.admit(append)
+        self.append_when(append, Urgency::AtOnce)
+    }
+
+    /// The same for what need not be durable at once.
+    pub fn append_when(&self, append: Append, urgency: Urgency) -> Result<(), AppendRefused> {
+        self.shared.gate.admit(append, urgency)
     }
 
     /// Whether appends are taken.

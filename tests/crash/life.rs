@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use jcas::actors::checkpointer::Checkpoints;
-use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
+use jcas::actors::directory::{Directory, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::journal::{Journal, Outcome};
 use jcas::actors::known::Known;
@@ -84,7 +85,7 @@ pub(crate) struct Reserving {
     pub(crate) needs: Vec<BlindIndex>,
     /// Those it holds.
     pub(crate) held: Vec<Reserved>,
-    pub(crate) granted: oneshot::Receiver<Result<Reserved, Unavailable>>,
+    pub(crate) granted: BoxFuture<'static, Result<Reserved, Unavailable>>,
 }
 
 /// A command that was asked and has no answer yet.
@@ -144,7 +145,7 @@ pub(crate) struct Life {
     pub(crate) checkpoints: Checkpoints<LossyTrees>,
     pub(crate) writer: LogWriter,
     pub(crate) engines: Engines,
-    pub(crate) directory: DirectoryEngine,
+    pub(crate) directory: Directory,
     pub(crate) pending: Vec<Pending>,
     pub(crate) view: watch::Receiver<Arc<RegistryView>>,
     /// The steps that a full disk stays full.
@@ -153,7 +154,6 @@ pub(crate) struct Life {
     pub(crate) had_space_again: bool,
     /// How far the log is known to be durable on the disk.
     pub(crate) durable: LogPosition,
-    released: Arc<Mutex<Vec<BlindIndex>>>,
     fatal: Arc<Mutex<Option<String>>>,
     held: Option<Hold>,
     next: Option<Hold>,
@@ -201,13 +201,7 @@ impl Life {
             on_fatal: Arc::clone(&on_fatal),
         };
         let registry = RegistryEngine::new(parts, mailboxes[SHARDS].notify());
-        let released: Arc<Mutex<Vec<BlindIndex>>> = Arc::default();
-        let ended = Arc::clone(&released);
-        let identity = Arc::new(move |index| {
-            ended.lock().unwrap_or_else(PoisonError::into_inner).push(index);
-        });
-        let ends = Ends { identity, key: Arc::new(|_| ()) };
-        let directory = DirectoryEngine::new(Arc::clone(&recovered.store), 8, ends);
+        let directory = Directory::new(Arc::clone(&recovered.store), 8);
         let durable = recovered.log.durable();
         let checkpoints = Checkpoints {
             store: recovered.store,
@@ -226,7 +220,6 @@ impl Life {
             full_for: None,
             had_space_again: false,
             durable,
-            released,
             fatal,
             held: None,
             next: None,
@@ -289,24 +282,13 @@ impl Life {
         self.engines.mailboxes[engine].holds_failure()
     }
 
-    /// Asks to hold an identity.
+    /// Asks to hold an identity. It stands in line from when it is polled first.
     pub(crate) fn reserve(
-        &mut self,
+        &self,
         index: BlindIndex,
-    ) -> oneshot::Receiver<Result<Reserved, Unavailable>> {
-        let (reply, granted) = oneshot::channel();
-        self.directory.reserve(Reserve { index, company: commands::shop(), reply });
-        granted
-    }
-
-    /// Tells the directory which reservations ended. False: none did.
-    pub(crate) fn release(&mut self) -> bool {
-        let ended =
-            std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
-        for index in &ended {
-            self.directory.release(*index);
-        }
-        !ended.is_empty()
+    ) -> BoxFuture<'static, Result<Reserved, Unavailable>> {
+        let directory = self.directory.clone();
+        Box::pin(async move { directory.reserve(index, commands::shop()).await })
     }
 
     /// Asks a shard.

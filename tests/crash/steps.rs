@@ -1,5 +1,6 @@
 //! What happens within a life, step by step.
 
+use futures_util::FutureExt as _;
 use jcas::actors::directory::Reserved;
 use jcas::events::codec;
 use jcas::events::command::Outcome;
@@ -77,9 +78,6 @@ impl World {
                 let granted = life.reserve(first);
                 let reserving = Reserving { wish, needs, held: Vec::new(), granted };
                 life.pending.push(Pending::Reserving(Box::new(reserving)));
-                if life.directory.view().waiting > 0 {
-                    self.points.hit(Point::IdentityAwaited);
-                }
             }
         }
         self.poll(life)
@@ -131,7 +129,7 @@ impl World {
     /// Takes whatever answers are there, and goes on with what waited for an identity.
     pub(crate) fn poll(&mut self, life: &mut Life) -> Checked {
         loop {
-            let mut moved = life.release();
+            let mut moved = false;
             for pending in std::mem::take(&mut life.pending) {
                 moved |= match pending {
                     Pending::Reserving(reserving) => self.poll_reserving(life, reserving)?,
@@ -145,15 +143,15 @@ impl World {
     }
 
     fn poll_reserving(&mut self, life: &mut Life, mut reserving: Box<Reserving>) -> Checked<bool> {
-        match reserving.granted.try_recv() {
-            Err(TryRecvError::Empty) => {
+        match (&mut reserving.granted).now_or_never() {
+            None => {
+                self.points.hit(Point::IdentityAwaited);
                 life.pending.push(Pending::Reserving(reserving));
                 Ok(false)
             }
-            Err(TryRecvError::Closed) => Err("a reservation was dropped unanswered".into()),
             // Too many wait: the caller is told so and nothing was asked.
-            Ok(Err(_)) => Ok(true),
-            Ok(Ok(reserved)) => {
+            Some(Err(_)) => Ok(true),
+            Some(Ok(reserved)) => {
                 reserving.wish.put_rivals(reserved.index(), &reserved.claimants);
                 reserving.held.push(reserved);
                 match reserving.needs.pop() {

@@ -268,7 +268,6 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 fn a_flood_is_refused_at_once_and_loses_nothing() {
     let node = Node::started(&[
         ("actors.shard_mailbox", "16"),
-        ("actors.directory_mailbox", "16"),
         ("actors.pending_per_user", "1"),
         ("log.queue_events", "64"),
         ("hash.queue_jobs", "8"),

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use jcas::actors::checkpointer::Checkpoints;
-use jcas::actors::directory::{DirectoryEngine, Ends, Reserve, Reserved};
+use jcas::actors::directory::{Directory, Reserved};
 use jcas::actors::failure::{Failure, Unavailable};
 use jcas::actors::inbox::Heard;
 use jcas::actors::journal::Journal;
@@ -75,7 +76,7 @@ pub(crate) struct Reserving {
     pub(crate) needs: Vec<BlindIndex>,
     /// Those it holds.
     pub(crate) held: Vec<Reserved>,
-    pub(crate) granted: oneshot::Receiver<Result<Reserved, Unavailable>>,
+    pub(crate) granted: BoxFuture<'static, Result<Reserved, Unavailable>>,
 }
 
 /// A command that was asked and has no answer yet.
@@ -120,7 +121,7 @@ pub(crate) struct Life {
     pub(crate) own: Origin,
     pub(crate) checkpoints: Arc<Checkpoints<LossyTrees>>,
     pub(crate) writer: LogWriter,
-    pub(crate) directory: DirectoryEngine,
+    pub(crate) directory: Directory,
     pub(crate) pending: Vec<Pending>,
     pub(crate) view: watch::Receiver<Arc<RegistryView>>,
     /// Replication, once the life is recorded.
@@ -134,7 +135,6 @@ pub(crate) struct Life {
     linker: Linker,
     /// The shards' and behind them the registry's.
     pub(crate) mailboxes: Vec<Mailbox>,
-    released: Arc<Mutex<Vec<BlindIndex>>>,
     fatal: Arc<Mutex<Option<String>>>,
     pub(crate) unborn: Unborn,
     held: Option<Hold>,
@@ -203,13 +203,7 @@ impl Life {
         let put = Arc::new(move |sorted, absorbed: &_| absorb(&boxes, sorted, absorbed));
         let linker = Linker::new(parts.journal.clone(), put);
         let registry = RegistryEngine::new(parts, mailboxes[SHARDS].notify());
-        let released: Arc<Mutex<Vec<BlindIndex>>> = Arc::default();
-        let ended = Arc::clone(&released);
-        let identity = Arc::new(move |index| {
-            ended.lock().unwrap_or_else(PoisonError::into_inner).push(index);
-        });
-        let ends = Ends { identity, key: Arc::new(|_| ()) };
-        let directory = DirectoryEngine::new(Arc::clone(&recovered.store), 8, ends);
+        let directory = Directory::new(Arc::clone(&recovered.store), 8);
         let checkpoints = Arc::new(Checkpoints {
             store: recovered.store,
             folder: recovered.folder,
@@ -232,7 +226,6 @@ impl Life {
             registry,
             linker,
             mailboxes,
-            released,
             fatal,
             unborn: Unborn { clock, heard: Arc::default() },
             held: None,
@@ -325,25 +318,14 @@ impl Life {
         self.writer.close();
     }
 
-    /// Asks to hold an identity.
+    /// Asks to hold an identity. It stands in line from when it is polled first.
     pub(crate) fn reserve(
-        &mut self,
+        &self,
         index: BlindIndex,
         company: CompanyId,
-    ) -> oneshot::Receiver<Result<Reserved, Unavailable>> {
-        let (reply, granted) = oneshot::channel();
-        self.directory.reserve(Reserve { index, company, reply });
-        granted
-    }
-
-    /// Tells the directory which reservations ended. False: none did.
-    pub(crate) fn release(&mut self) -> bool {
-        let ended =
-            std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
-        for index in &ended {
-            self.directory.release(*index);
-        }
-        !ended.is_empty()
+    ) -> BoxFuture<'static, Result<Reserved, Unavailable>> {
+        let directory = self.directory.clone();
+        Box::pin(async move { directory.reserve(index, company).await })
     }
 
     /// Asks a shard.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jcas::actors::failure::Failure;
 use jcas::actors::linker::Recording;
 use jcas::actors::registry::RegistryView;
@@ -316,7 +317,7 @@ impl World {
     /// Takes whatever answers are there, and goes on with what waited for an identity.
     pub(crate) fn poll(&mut self, life: &mut Life) -> Checked {
         loop {
-            let mut moved = life.release();
+            let mut moved = false;
             for pending in std::mem::take(&mut life.pending) {
                 moved |= match pending {
                     Pending::Reserving(reserving) => Self::poll_reserving(life, reserving)?,
@@ -330,15 +331,14 @@ impl World {
     }
 
     fn poll_reserving(life: &mut Life, mut reserving: Box<Reserving>) -> Checked<bool> {
-        match reserving.granted.try_recv() {
-            Err(TryRecvError::Empty) => {
+        match (&mut reserving.granted).now_or_never() {
+            None => {
                 life.pending.push(Pending::Reserving(reserving));
                 Ok(false)
             }
-            Err(TryRecvError::Closed) => Err("a reservation was dropped unanswered".into()),
             // Too many wait: the caller is told so and nothing was asked.
-            Ok(Err(_)) => Ok(true),
-            Ok(Ok(reserved)) => {
+            Some(Err(_)) => Ok(true),
+            Some(Ok(reserved)) => {
                 reserving.wish.put_rivals(reserved.index(), &reserved.claimants);
                 reserving.held.push(reserved);
                 match reserving.needs.pop() {
