@@ -16,6 +16,7 @@ use crate::events::event::{Cause, UserKeyCreated};
 use crate::events::ids::{BlindIndex, CompanyId, KeyedDigest, UserId, UserKeyId};
 use crate::events::record::LogPosition;
 use crate::events::state::UserState;
+use crate::log::LogReader;
 use crate::state::error::StateError;
 use crate::state::store::Store;
 
@@ -39,6 +40,7 @@ pub struct House {
     registry: Addr<Registry>,
     registry_view: RegistryWatch,
     store: Arc<Store>,
+    reader: LogReader,
     /// Look-ups of identities so far.
     found: Arc<AtomicU64>,
 }
@@ -72,10 +74,10 @@ impl House {
         shards: Vec<ShardAddress>,
         directory: Directory,
         (registry, registry_view): (Addr<Registry>, RegistryWatch),
-        store: Arc<Store>,
+        (store, reader): (Arc<Store>, LogReader),
     ) -> Self {
         let shards = shards.into();
-        Self { shards, directory, registry, registry_view, store, found: Arc::default() }
+        Self { shards, directory, registry, registry_view, store, reader, found: Arc::default() }
     }
 
     /// Carries a command out. The answer comes when everything it rests on is durable.
@@ -87,11 +89,11 @@ impl House {
     }
 
     /// A user's state as it is on disk; the empty one where nothing is known of it. Its shard is
-    /// asked only for what it does not keep.
+    /// asked only where it cannot follow its log, to hear so.
     pub async fn read(&self, user: UserId) -> Result<Arc<UserState>, Unavailable> {
         let address = self.shards.get(self.shard_number(user));
-        if let Some(state) = address.and_then(|shard| shard.known.get(user)) {
-            return Ok(state);
+        if let Some(read) = address.and_then(|shard| shard.known.look(&self.store, user)) {
+            return read;
         }
         call(self.shard(user)?, |reply| shard::Read { user, reply }).await?
     }
@@ -102,12 +104,9 @@ impl House {
         state.is_ok_and(|state| state.is_some_and(|state| state.erased.is_some()))
     }
 
-    /// A user's wrapped keys.
-    pub async fn read_keys(
-        &self,
-        user: UserId,
-    ) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
-        call(self.shard(user)?, |reply| shard_reads::ReadKeys { user, reply }).await?
+    /// A user's wrapped keys, read from the log. A key whose body was blanked is left out.
+    pub fn read_keys(&self, user: UserId) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
+        shard_reads::wrapped_keys(&self.store, &self.reader, user)
     }
 
     /// A user's events above a position, oldest first.

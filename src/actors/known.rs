@@ -1,11 +1,13 @@
-//! States that a shard has read lately, as they are on disk.
+//! States of a shard's users that were read lately, as they are on disk.
 //!
 //! A call reads its user, and often a command for the same user follows at once: without this, each
-//! would decode the row anew. Only the shard writes its users and only the shard puts them here,
-//! after the store and before anybody is answered. So whoever finds a user here has what the shard
-//! itself would say, and need not ask it: most reads never stand in its line.
+//! would decode the row anew. Only the shard writes its users, and it puts what it wrote here after
+//! the store and before anybody is answered. So whoever finds a user here has what the shard itself
+//! would say. Whoever finds none reads the store and leaves here what was there, unless the shard
+//! has written meanwhile: no old state is put beside a new one. Nobody stands in the shard's line to
+//! read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache;
 
@@ -20,12 +22,67 @@ use super::shard::unreadable;
 /// The states of a bounded number of users. One shard keeps them, everybody reads them.
 pub struct Known {
     states: Cache<UserId, Arc<UserState>>,
+    writes: Mutex<Writes>,
 }
+
+/// What the shard has put here. Users share a count: one who reads more often for nothing is no harm.
+struct Writes {
+    counts: [u64; COUNTS],
+    /// The shard cannot follow its log any more.
+    forgotten: bool,
+}
+
+/// Counts of writes, each of some users.
+const COUNTS: usize = 64;
+
+/// A moment in what the shard writes of a user.
+struct Moment(u64);
 
 impl Known {
     /// Keeps at most `users_max`.
     pub fn new(users_max: usize) -> Self {
-        Self { states: Cache::new(users_max) }
+        let writes = Mutex::new(Writes { counts: [0; COUNTS], forgotten: false });
+        Self { states: Cache::new(users_max), writes }
+    }
+
+    /// A user's state for anybody, from memory or from the store; the empty one where nothing is
+    /// known of it. None where the shard has to be asked, since it cannot follow its log.
+    pub(super) fn look(
+        &self,
+        store: &Store,
+        user: UserId,
+    ) -> Option<Result<Arc<UserState>, Unavailable>> {
+        if let Some(state) = self.get(user) {
+            return Some(Ok(state));
+        }
+        let moment = self.moment(user)?;
+        let read = store.user(user).map_err(|error| unreadable(user, &error));
+        Some(read.map(|state| match state {
+            Some(state) => {
+                let state = Arc::new(state);
+                self.keep_unless_written(user, &state, &moment);
+                state
+            }
+            None => Arc::default(),
+        }))
+    }
+
+    /// The moment before a user is read from the store. None when nothing is told any more.
+    fn moment(&self, user: UserId) -> Option<Moment> {
+        let writes = self.writes();
+        (!writes.forgotten).then(|| Moment(writes.count(user)))
+    }
+
+    /// The store held this state of a user at a moment.
+    fn keep_unless_written(&self, user: UserId, state: &Arc<UserState>, moment: &Moment) {
+        let writes = self.writes();
+        if !writes.forgotten && writes.count(user) == moment.0 {
+            self.states.insert(user, Arc::clone(state));
+        }
+    }
+
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A user's state, where it is kept.
@@ -54,16 +111,33 @@ impl Known {
         }
     }
 
-    /// The store holds this state of a user now.
+    /// The store holds this state of a user now. For the shard alone.
     pub(super) fn keep(&self, user: UserId, state: &Arc<UserState>) {
+        let mut writes = self.writes();
+        if let Some(count) = writes.counts.get_mut(place(user)) {
+            *count += 1;
+        }
         self.states.insert(user, Arc::clone(state));
     }
 
     /// What the store holds is not known any more. The shard keeps nothing from then on, and
     /// whoever asks it hears so.
     pub(super) fn forget(&self) {
+        let mut writes = self.writes();
+        writes.forgotten = true;
         self.states.clear();
     }
+}
+
+impl Writes {
+    fn count(&self, user: UserId) -> u64 {
+        self.counts.get(place(user)).copied().unwrap_or_default()
+    }
+}
+
+/// Which count is a user's.
+fn place(user: UserId) -> usize {
+    user.as_bytes().last().map_or(0, |byte| usize::from(*byte) % COUNTS)
 }
 
 #[cfg(test)]
@@ -92,6 +166,22 @@ mod tests {
         known.forget();
         assert!(known.get(user(1)).is_none());
         assert!(!Arc::ptr_eq(&known.load(&store, user(1)).unwrap(), &kept));
+    }
+
+    #[test]
+    fn what_was_read_before_a_write_is_not_kept_beside_it() {
+        let known = Known::new(8);
+        let (old, new) = (Arc::new(UserState::default()), Arc::new(UserState::default()));
+        let before = known.moment(user(1)).unwrap();
+        known.keep(user(1), &new);
+        known.keep_unless_written(user(1), &old, &before);
+        assert!(Arc::ptr_eq(&known.get(user(1)).unwrap(), &new));
+        let after = known.moment(user(2)).unwrap();
+        known.keep_unless_written(user(2), &old, &after);
+        assert!(Arc::ptr_eq(&known.get(user(2)).unwrap(), &old), "nothing was written meanwhile");
+        known.forget();
+        known.keep_unless_written(user(2), &old, &after);
+        assert!(known.get(user(2)).is_none() && known.moment(user(2)).is_none());
     }
 
     #[test]

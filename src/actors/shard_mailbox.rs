@@ -7,7 +7,7 @@ use actix::{Actor, AsyncContext, Context, Handler};
 use super::absorb::Absorb;
 use super::lane::send;
 use super::shard::{Ask, Barrier, Logged, Notify, Observe, Read, ShardEngine, ShardParts};
-use super::shard_reads::{ReadHistory, ReadKeys, ReadRepeat};
+use super::shard_reads::{ReadHistory, ReadRepeat};
 
 /// A shard's mailbox.
 pub struct Shard {
@@ -57,7 +57,6 @@ handle!(Ask, |engine, ask| engine.ask(ask));
 handle!(Absorb, |engine, absorb| engine.absorb(absorb));
 handle!(Logged, |engine, logged| engine.logged(logged.0));
 handle!(Read, |engine, read| send(read.reply, engine.read(read.user)));
-handle!(ReadKeys, |engine, read| send(read.reply, engine.read_keys(read.user)));
 handle!(ReadHistory, |engine, read| {
     let found = engine.read_history(read.user, read.after, read.limit);
     send(read.reply, found);

@@ -1,4 +1,4 @@
-//! What a shard reads from the log: wrapped keys, histories, what a call with an idempotency key
+//! What is read of users from the log: wrapped keys, histories, what a call with an idempotency key
 //! recorded. The state holds only where they lie.
 
 use std::sync::Arc;
@@ -10,21 +10,13 @@ use crate::events::event::{Event, UserKeyCreated};
 use crate::events::ids::{KeyedDigest, UserId, UserKeyId};
 use crate::events::record::{Header, LogPosition, Subject};
 use crate::events::state::UserState;
+use crate::log::LogReader;
 use crate::state::repeats::Repeat;
+use crate::state::store::Store;
 
 use super::failure::Unavailable;
 use super::lane::Reply;
 use super::shard::{ShardEngine, fold, unreadable};
-
-/// Asks for a user's wrapped keys. They are read from the log: the state does not hold them.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ReadKeys {
-    /// The user.
-    pub user: UserId,
-    /// Where they go. A key whose body was blanked is left out.
-    pub reply: Reply<Vec<(UserKeyId, UserKeyCreated)>, Unavailable>,
-}
 
 /// Asks for the headers and events of a user, oldest first.
 #[derive(Debug, Message)]
@@ -70,19 +62,34 @@ pub struct Recalled {
     pub state: Arc<UserState>,
 }
 
-impl ShardEngine {
-    /// A user's wrapped keys.
-    pub fn read_keys(&self, user: UserId) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
-        let positions = self.store.key_positions(user).map_err(|error| unreadable(user, &error))?;
-        let mut keys = Vec::with_capacity(positions.len());
-        for (id, position) in positions {
-            if let Some(Event::UserKeyCreated(created)) = self.recorded(user, position)?.event {
-                keys.push((id, created));
-            }
+/// A user's wrapped keys. They are read from the log, since the state does not hold them, by
+/// whoever asks. A key whose body was blanked is left out.
+pub(super) fn wrapped_keys(
+    store: &Store,
+    reader: &LogReader,
+    user: UserId,
+) -> Result<Vec<(UserKeyId, UserKeyCreated)>, Unavailable> {
+    let positions = store.key_positions(user).map_err(|error| unreadable(user, &error))?;
+    let mut keys = Vec::with_capacity(positions.len());
+    for (id, position) in positions {
+        if let Some(Event::UserKeyCreated(created)) = recorded(reader, user, position)?.event {
+            keys.push((id, created));
         }
-        Ok(keys)
     }
+    Ok(keys)
+}
 
+fn recorded(
+    reader: &LogReader,
+    user: UserId,
+    position: LogPosition,
+) -> Result<Recorded, Unavailable> {
+    let record = reader.read_at(position).map_err(|error| unreadable(user, &error))?;
+    let (header, fact) = codec::decode_record(&record).map_err(|error| unreadable(user, &error))?;
+    Ok(Recorded { position, header, event: fact.event })
+}
+
+impl ShardEngine {
     /// A user's events.
     pub fn read_history(
         &self,
@@ -96,7 +103,7 @@ impl ShardEngine {
             let (first, last) = place.map_err(|error| unreadable(&error))?;
             for stored in self.reader.scan(first, None) {
                 let position = stored.map_err(|error| unreadable(&error))?.position;
-                let recorded = self.recorded(user, position)?;
+                let recorded = recorded(&self.reader, user, position)?;
                 if position > after && recorded.header.subject == Subject::User(user) {
                     history.push(recorded);
                 }
@@ -129,12 +136,5 @@ impl ShardEngine {
             }
         }
         Ok(recalled)
-    }
-
-    fn recorded(&self, user: UserId, position: LogPosition) -> Result<Recorded, Unavailable> {
-        let record = self.reader.read_at(position).map_err(|error| unreadable(user, &error))?;
-        let (header, fact) =
-            codec::decode_record(&record).map_err(|error| unreadable(user, &error))?;
-        Ok(Recorded { position, header, event: fact.event })
     }
 }

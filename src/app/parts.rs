@@ -103,8 +103,8 @@ pub(super) fn start_actors(
         Some(home) => Registry::start_in_arbiter(&home, |_| registry),
         None => registry.start(),
     };
-    let store = Arc::clone(&recovered.store);
-    (House::new(shard_addresses, directory, (registry, view), store), arbiters)
+    let read = (Arc::clone(&recovered.store), recovered.log.reader());
+    (House::new(shard_addresses, directory, (registry, view), read), arbiters)
 }
 
 /// The log as companies hear of it, and what records links.

@@ -217,20 +217,23 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_of_the_first_version_does_not_change() {
+    fn a_checkpoint_has_the_bytes_it_always_had_and_those_of_version_1_are_known() {
+        let fields = concat!(
+            "00000001",
+            "07070707070707070707070707070707",
+            "00000001",
+            "0000000300000190",
+            "0000000000050000",
+        );
+        let of_version = |version: &str, check: &str| {
+            hex::decode(["4a434153434b5054", version, fields, check].concat()).unwrap()
+        };
         let bytes = encode(&checkpoint(1));
+        let check = hex::encode(bytes.last_chunk::<4>().unwrap());
+        assert_eq!(bytes, of_version("0002", &check));
         assert_eq!(
-            hex::encode(&bytes),
-            concat!(
-                "4a434153434b5054",
-                "0001",
-                "00000001",
-                "07070707070707070707070707070707",
-                "00000001",
-                "0000000300000190",
-                "0000000000050000",
-                "2b7e9c3f"
-            )
+            decode(&of_version("0001", "2b7e9c3f")),
+            Reading::OtherVersion { layout: 1, fold: FOLD_VERSION }
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Crashes: whatever subset of the writes since the last flush is lost, replaying the log from the
 //! checkpoint ends with the rows and entries that the facts mean, and no others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fixtures::{
@@ -15,7 +15,7 @@ use super::verify::{DifferenceKind, compare};
 use crate::events::account::{Bond, Claimant};
 use crate::events::event::Event;
 use crate::events::evolve::evolve;
-use crate::events::ids::{BlindIndex, UserId, UserKeyId};
+use crate::events::ids::{UserId, UserKeyId};
 use crate::events::record::{Fact, LogPosition};
 use crate::events::state::UserState;
 
@@ -81,12 +81,13 @@ fn assert_right(store: &Store, log: &[(UserId, Fact, LogPosition)], case: &str) 
     let rows: BTreeMap<_, _> = store.users().map(Result::unwrap).collect();
     assert_eq!(rows, states, "{case}: rows");
 
-    let found: BTreeSet<_> =
-        store.kv().scan(Tree::Claims, &[]).map(|pair| pair.unwrap().0).collect();
-    let mut expected = BTreeSet::new();
+    let found: BTreeMap<_, _> = store.kv().scan(Tree::Claims, &[]).map(Result::unwrap).collect();
+    let mut expected: BTreeMap<Box<[u8]>, Box<[u8]>> = BTreeMap::new();
     for (user, state) in &states {
-        let entry = |index: &BlindIndex| layout::claim_key(&index.to_key(), *user);
-        expected.extend(state.identities().map(|(index, _)| Box::from(entry(index))));
+        for (index, _) in state.identities() {
+            let list = expected.entry(index.to_key().into()).or_default();
+            *list = layout::with_claimant(Some(list), *user).unwrap();
+        }
         let keys: Vec<_> = state.keys.keys().map(|key| (*key, positions[&(*user, *key)])).collect();
         assert_eq!(store.key_positions(*user).unwrap(), keys, "{case}: keys of {user}");
     }
@@ -356,12 +357,10 @@ fn a_comparison_finds_every_difference_and_no_other() {
     let same = compare(&*actual, &*reference, 10, |_| {}).unwrap();
     assert_eq!((same.compared, same.different), (24, 0));
 
-    let entry = |number| layout::claim_key(&index(number).to_key(), user(number));
     actual.remove(Tree::Users, user(1).as_bytes()).unwrap();
     actual.insert(Tree::Users, user(2).as_bytes(), b"damage").unwrap();
-    actual.insert(Tree::Claims, &entry(9), &[]).unwrap();
-    let key = layout::key_key(user(3), UserKeyId([3; 8]));
-    actual.insert(Tree::Keys, &key, &[0; 8]).unwrap();
+    actual.insert(Tree::Claims, &index(9).to_key(), user(9).as_bytes()).unwrap();
+    actual.insert(Tree::Keys, user(3).as_bytes(), &[0; 16]).unwrap();
     let (fact, at) = fact(user(4), 99, profile(1));
     Store::new(actual.clone()).fold(user(4), [(&fact, at)]).unwrap();
 

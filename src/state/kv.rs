@@ -11,9 +11,9 @@ use super::error::StateError;
 pub enum Tree {
     /// Users by id.
     Users,
-    /// Who claims an identity: blind index and user id.
+    /// Who claims an identity: by blind index, the ids of users.
     Claims,
-    /// Where the log holds the users' keys: user id and key id.
+    /// Where the log holds the users' keys: by user id, key ids and positions.
     Keys,
     /// Where the log holds what the registry folds from.
     Registry,
@@ -60,6 +60,9 @@ pub type Pair = (Box<[u8]>, Box<[u8]>);
 /// Pairs in the order of their keys, read as they are taken. They hold what they read from.
 pub type Pairs = Box<dyn Iterator<Item = Result<Pair, StateError>>>;
 
+/// Makes a value of the one before; none is a key that is not there.
+pub type Change<'a> = &'a dyn Fn(Option<&[u8]>) -> Result<Option<Box<[u8]>>, StateError>;
+
 /// Trees of keys and values.
 pub trait Kv: Send + Sync {
     /// The value at a key.
@@ -67,6 +70,11 @@ pub trait Kv: Send + Sync {
 
     /// Writes a value. It is seen at once and durable after the next flush.
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError>;
+
+    /// Puts at a key what `change` makes of what is there; none is nothing there. What others write
+    /// to the key at the same time is not lost: `change` is called again with it. Nothing is
+    /// written where it changes nothing.
+    fn update(&self, tree: Tree, key: &[u8], change: Change<'_>) -> Result<(), StateError>;
 
     /// Removes a key, whether or not it is there.
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError>;

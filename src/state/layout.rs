@@ -5,9 +5,8 @@
 //!
 //! ```text
 //! users     user id (16)                              -> state, entries (35 each), their count (4)
-//! claims    index kind (1) version (2) mac (32),
-//!           user id (16)                              -> nothing
-//! keys      user id (16), key id (8)                  -> log position (8)
+//! claims    index kind (1) version (2) mac (32)       -> user ids (16 each), sorted
+//! keys      user id (16)                              -> key id (8), log position (8) each, sorted
 //! registry  log position (8)                          -> nothing
 //! history   user id (16), first position (8)          -> last position (8)
 //! repeats   idempotency digest (16), revision (8),
@@ -18,7 +17,7 @@
 //! mark      "blanked"                                 -> milliseconds since 1970 (8), users (8)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::events::codec::{decode_user, encode_user};
 use crate::events::ids::{KeyedDigest, UserId, UserKeyId};
@@ -30,13 +29,13 @@ use super::error::{RowError, StateError};
 use super::kv::{Kv, Tree};
 
 /// The version of this layout. Another one in the checkpoint means that the state is rebuilt.
-pub const LAYOUT_VERSION: u16 = 1;
+pub const LAYOUT_VERSION: u16 = 2;
 
 const INDEX_BYTES: usize = 35;
 const USER_BYTES: usize = 16;
-const CLAIM_BYTES: usize = INDEX_BYTES + USER_BYTES;
-const KEY_BYTES: usize = USER_BYTES + 8;
-const REPEAT_BYTES: usize = 16 + 8 + KEY_BYTES;
+const KEY_BYTES: usize = 8 + 8;
+const PLACE_BYTES: usize = USER_BYTES + 8;
+const REPEAT_BYTES: usize = 16 + 8 + PLACE_BYTES;
 const COUNT_BYTES: usize = 4;
 
 /// A blind index as a key starts with it: `BlindIndex::to_key`.
@@ -65,7 +64,7 @@ pub(super) fn erasure(
     value: &[u8],
 ) -> Result<(UserId, LogPosition, Revision), StateError> {
     let wrong = || StateError::Entry { tree: Tree::Mark.name() };
-    let place: &[u8; KEY_BYTES] = key
+    let place: &[u8; PLACE_BYTES] = key
         .strip_prefix(ERASURE_PREFIX)
         .and_then(|place| place.try_into().ok())
         .ok_or_else(wrong)?;
@@ -114,35 +113,70 @@ pub(super) fn blanked(kv: &dyn Kv) -> Result<Option<(u64, u64)>, StateError> {
     Ok(Some((number(whole.first_chunk()), number(whole.last_chunk()))))
 }
 
-/// The key of a claim.
-pub(super) fn claim_key(index: &IndexKey, user: UserId) -> [u8; CLAIM_BYTES] {
-    let mut key = [0; CLAIM_BYTES];
-    let (head, tail) = key.split_at_mut(INDEX_BYTES);
-    head.copy_from_slice(index);
-    tail.copy_from_slice(user.as_bytes());
-    key
+/// A list of claimants with a user in it.
+pub(super) fn with_claimant(list: Option<&[u8]>, user: UserId) -> Result<Box<[u8]>, StateError> {
+    let mut users = claimants(list)?;
+    if let Err(place) = users.binary_search(&user) {
+        users.insert(place, user);
+    }
+    Ok(users.iter().flat_map(UserId::as_bytes).copied().collect())
 }
 
-/// The user a claim's key names.
-pub(super) fn claimant(key: &[u8]) -> Result<UserId, StateError> {
-    let wrong = StateError::Entry { tree: Tree::Claims.name() };
-    let whole: &[u8; CLAIM_BYTES] = key.try_into().map_err(|_| wrong)?;
-    let user = whole.last_chunk().copied().unwrap_or_default();
-    Ok(UserId::from_bytes(user))
+/// A list of claimants without a user; none when nobody is left.
+pub(super) fn without_claimant(
+    list: Option<&[u8]>,
+    user: UserId,
+) -> Result<Option<Box<[u8]>>, StateError> {
+    let mut users = claimants(list)?;
+    users.retain(|other| *other != user);
+    let bytes = || users.iter().flat_map(UserId::as_bytes).copied().collect();
+    Ok((!users.is_empty()).then(bytes))
 }
 
-/// The key of a user key's position.
-pub(super) fn key_key(user: UserId, key: UserKeyId) -> [u8; KEY_BYTES] {
-    let mut bytes = [0; KEY_BYTES];
-    let (head, tail) = bytes.split_at_mut(USER_BYTES);
-    head.copy_from_slice(user.as_bytes());
-    tail.copy_from_slice(&key.0);
-    bytes
+/// The users in a list of claimants.
+pub(super) fn claimants(list: Option<&[u8]>) -> Result<Vec<UserId>, StateError> {
+    let users = whole_chunks::<USER_BYTES>(Tree::Claims, list)?;
+    Ok(users.iter().map(|user| UserId::from_bytes(*user)).collect())
+}
+
+/// A list of keys' places with a place of one key in it; without, where that is none. None when
+/// no key is left.
+pub(super) fn with_key(
+    list: Option<&[u8]>,
+    key: UserKeyId,
+    place: Option<LogPosition>,
+) -> Result<Option<Box<[u8]>>, StateError> {
+    let mut keys: BTreeMap<_, _> = keys(list)?.into_iter().collect();
+    match place {
+        Some(place) => keys.insert(key, place),
+        None => keys.remove(&key),
+    };
+    let entry = |(key, place): (&UserKeyId, &LogPosition)| [key.0, position_bytes(*place)];
+    let bytes = || keys.iter().flat_map(entry).flatten().collect();
+    Ok((!keys.is_empty()).then(bytes))
+}
+
+/// The keys in a list and where the log holds them.
+pub(super) fn keys(list: Option<&[u8]>) -> Result<Vec<(UserKeyId, LogPosition)>, StateError> {
+    let entries = whole_chunks::<KEY_BYTES>(Tree::Keys, list)?;
+    let of = |entry: &[u8; KEY_BYTES]| {
+        let key = entry.first_chunk().copied().unwrap_or_default();
+        let place = u64::from_be_bytes(entry.last_chunk().copied().unwrap_or_default());
+        (UserKeyId(key), LogPosition::from_bits(place))
+    };
+    Ok(entries.iter().map(of).collect())
+}
+
+fn whole_chunks<const N: usize>(tree: Tree, list: Option<&[u8]>) -> Result<&[[u8; N]], StateError> {
+    match list.unwrap_or_default().as_chunks() {
+        (chunks, []) => Ok(chunks),
+        _ => Err(StateError::Entry { tree: tree.name() }),
+    }
 }
 
 /// The key of a command's place in a user's history.
-pub(super) fn history_key(user: UserId, first: LogPosition) -> [u8; KEY_BYTES] {
-    let mut bytes = [0; KEY_BYTES];
+pub(super) fn history_key(user: UserId, first: LogPosition) -> [u8; PLACE_BYTES] {
+    let mut bytes = [0; PLACE_BYTES];
     let (head, tail) = bytes.split_at_mut(USER_BYTES);
     head.copy_from_slice(user.as_bytes());
     tail.copy_from_slice(&position_bytes(first));
@@ -152,7 +186,7 @@ pub(super) fn history_key(user: UserId, first: LogPosition) -> [u8; KEY_BYTES] {
 /// The first position that a history key names.
 pub(super) fn history_first(key: &[u8]) -> Result<LogPosition, StateError> {
     let wrong = StateError::Entry { tree: Tree::History.name() };
-    let whole: &[u8; KEY_BYTES] = key.try_into().map_err(|_| wrong)?;
+    let whole: &[u8; PLACE_BYTES] = key.try_into().map_err(|_| wrong)?;
     Ok(LogPosition::from_bits(u64::from_be_bytes(whole.last_chunk().copied().unwrap_or_default())))
 }
 
@@ -164,7 +198,7 @@ pub(super) fn repeat_key(
     first: LogPosition,
 ) -> [u8; REPEAT_BYTES] {
     let mut bytes = [0; REPEAT_BYTES];
-    let (head, tail) = bytes.split_at_mut(REPEAT_BYTES - KEY_BYTES);
+    let (head, tail) = bytes.split_at_mut(REPEAT_BYTES - PLACE_BYTES);
     let (digest, at) = head.split_at_mut(key.0.len());
     digest.copy_from_slice(&key.0);
     at.copy_from_slice(&revision.to_bits().to_be_bytes());
@@ -176,19 +210,12 @@ pub(super) fn repeat_key(
 pub(super) fn repeat(key: &[u8]) -> Result<(Revision, UserId, LogPosition), StateError> {
     let wrong = StateError::Entry { tree: Tree::Repeats.name() };
     let whole: &[u8; REPEAT_BYTES] = key.try_into().map_err(|_| wrong)?;
-    let (head, place) = whole.split_at(REPEAT_BYTES - KEY_BYTES);
+    let (head, place) = whole.split_at(REPEAT_BYTES - PLACE_BYTES);
     let revision = u64::from_be_bytes(head.last_chunk().copied().unwrap_or_default());
     let user = place.first_chunk().copied().unwrap_or_default();
     let first = u64::from_be_bytes(place.last_chunk().copied().unwrap_or_default());
     let user = UserId::from_bytes(user);
     Ok((Revision::from_bits(revision), user, LogPosition::from_bits(first)))
-}
-
-/// The key that a position's key names.
-pub(super) fn key_id(key: &[u8]) -> Result<UserKeyId, StateError> {
-    let wrong = StateError::Entry { tree: Tree::Keys.name() };
-    let whole: &[u8; KEY_BYTES] = key.try_into().map_err(|_| wrong)?;
-    Ok(UserKeyId(whole.last_chunk().copied().unwrap_or_default()))
 }
 
 /// The user a row's key names.
@@ -272,14 +299,44 @@ mod tests {
 
     #[test]
     fn keys_give_back_what_they_name() {
-        assert_eq!(claimant(&claim_key(&index(3).to_key(), user(2))).unwrap(), user(2));
-        assert_eq!(key_id(&key_key(user(2), UserKeyId([9; 8]))).unwrap(), UserKeyId([9; 8]));
         assert_eq!(row_user(user(2).as_bytes()).unwrap(), user(2));
         let at = LogPosition::new(3, 77);
         assert_eq!(position(Tree::Keys, &position_bytes(at)).unwrap(), at);
         let key = repeat_key(KeyedDigest([5; 16]), Revision::from_unix_ms(8), user(2), at);
         assert_eq!(repeat(&key).unwrap(), (Revision::from_unix_ms(8), user(2), at));
         assert!(repeat(&key[1..]).is_err());
-        assert!(claimant(&[0; 50]).is_err() && key_id(&[0; 25]).is_err() && row_user(&[]).is_err());
+        assert!(row_user(&[]).is_err());
+    }
+
+    #[test]
+    fn a_list_of_claimants_holds_each_once_in_order_and_ends_with_the_last() {
+        let mut list = None;
+        for number in [3, 1, 2, 3] {
+            list = Some(with_claimant(list.as_deref(), user(number)).unwrap());
+        }
+        assert_eq!(claimants(list.as_deref()).unwrap(), [1, 2, 3].map(user));
+        for number in [2, 2, 1, 9] {
+            list = without_claimant(list.as_deref(), user(number)).unwrap();
+        }
+        assert_eq!(claimants(list.as_deref()).unwrap(), [user(3)]);
+        assert_eq!(without_claimant(list.as_deref(), user(3)).unwrap(), None);
+        assert_eq!(claimants(None).unwrap(), []);
+        assert!(
+            claimants(Some(&[0; 17])).is_err() && with_claimant(Some(&[0; 15]), user(1)).is_err()
+        );
+    }
+
+    #[test]
+    fn a_list_of_keys_holds_one_place_for_each() {
+        let (key, at) = (|number| UserKeyId([number; 8]), |offset| LogPosition::new(3, offset));
+        let mut list = None;
+        for (number, offset) in [(2, 70), (1, 71), (2, 72)] {
+            list = with_key(list.as_deref(), key(number), Some(at(offset))).unwrap();
+        }
+        assert_eq!(keys(list.as_deref()).unwrap(), [(key(1), at(71)), (key(2), at(72))]);
+        list = with_key(list.as_deref(), key(1), None).unwrap();
+        assert_eq!(keys(list.as_deref()).unwrap(), [(key(2), at(72))]);
+        assert_eq!(with_key(list.as_deref(), key(2), None).unwrap(), None);
+        assert!(keys(Some(&[0; 15])).is_err());
     }
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::files::{FileHandle, Files};
 
 use super::error::{StateError, StorePanicked};
-use super::kv::{Kv, Pairs, Tree};
+use super::kv::{Change, Kv, Pairs, Tree};
 
 /// Bytes of sled's page cache. Resident memory can reach several times that.
 pub const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
@@ -100,9 +100,9 @@ impl SledKv {
         Ok(())
     }
 
-    /// Goes the way to a key that was just written. Sled leaves it to the next who goes there to
-    /// split a page that grew too long or to join one that shrank: were that a reader, it would
-    /// have to write, and could not read while the disk is full.
+    /// Goes the way to a key that has just come or gone. Sled leaves it to the next who goes there
+    /// to split a page that got too many keys or to join one that has too few: were that a reader,
+    /// it would have to write, and could not read while the disk is full.
     fn settle(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
         guarded(|| self.tree(tree).contains_key(key)).map_err(failing_to("write"))?;
         Ok(())
@@ -129,13 +129,36 @@ impl Kv for SledKv {
     }
 
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        guarded(|| self.tree(tree).insert(key, value)).map_err(failing_to("write"))?;
-        self.settle(tree, key)
+        let before = guarded(|| self.tree(tree).insert(key, value)).map_err(failing_to("write"))?;
+        if before.is_none() { self.settle(tree, key) } else { Ok(()) }
+    }
+
+    fn update(&self, tree: Tree, key: &[u8], change: Change<'_>) -> Result<(), StateError> {
+        // Most keys are new: that nothing is there is tried before it is looked.
+        let (mut before, mut is_known) = (None::<sled::IVec>, false);
+        loop {
+            let after = change(before.as_deref())?;
+            if after.as_deref() == before.as_deref() {
+                if is_known {
+                    return Ok(());
+                }
+                before = guarded(|| self.tree(tree).get(key)).map_err(failing_to("read"))?;
+                is_known = true;
+                continue;
+            }
+            let (was_there, is_there) = (before.is_some(), after.is_some());
+            let swap = || self.tree(tree).compare_and_swap(key, before.as_deref(), after);
+            match guarded(swap).map_err(failing_to("write"))? {
+                Ok(()) if was_there == is_there => return Ok(()),
+                Ok(()) => return self.settle(tree, key),
+                Err(other) => (before, is_known) = (other.current, true),
+            }
+        }
     }
 
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
-        guarded(|| self.tree(tree).remove(key)).map_err(failing_to("remove"))?;
-        self.settle(tree, key)
+        let before = guarded(|| self.tree(tree).remove(key)).map_err(failing_to("remove"))?;
+        if before.is_some() { self.settle(tree, key) } else { Ok(()) }
     }
 
     fn scan(&self, tree: Tree, prefix: &[u8]) -> Pairs {
@@ -337,5 +360,34 @@ mod tests {
         fs::write(folder.path().join("snap.7FFFFFFFFFFFFFFF"), b"torn").unwrap();
         let opened = open(folder.path());
         assert!(matches!(opened, Err(StateError::DoesNotOpen { .. })));
+    }
+
+    #[test]
+    fn what_several_update_at_once_loses_nothing_and_ends_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let kv = open(folder.path()).unwrap();
+        let all = |change: Change<'_>| kv.update(Tree::Claims, b"key", change).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        all(&|list| {
+                            let added = [list.unwrap_or_default(), &[thread * 50 + number]];
+                            Ok(Some(added.concat().into()))
+                        });
+                    }
+                });
+            }
+        });
+        let mut list = kv.get(Tree::Claims, b"key").unwrap().unwrap();
+        list.sort_unstable();
+        assert_eq!(*list, (0..200).collect::<Vec<u8>>());
+        all(&|_| Ok(None));
+        assert_eq!(kv.get(Tree::Claims, b"key").unwrap(), None);
+        all(&|list| Ok(list.map(Box::from)));
+        assert_eq!(kv.get(Tree::Claims, b"key").unwrap(), None);
+        let refused =
+            kv.update(Tree::Claims, b"key", &|_| Err(StateError::Entry { tree: "claims" }));
+        assert!(refused.is_err());
     }
 }

@@ -19,7 +19,7 @@ use crate::events::state::{Claims, UserState};
 use crate::events::state_hash::StateHasher;
 
 use super::error::StateError;
-use super::kv::{Kv, Tree};
+use super::kv::{Change, Kv, Tree};
 use super::layout::{self, IndexKey};
 use super::reach::Reach;
 use super::repeats::Repeat;
@@ -223,23 +223,26 @@ impl Store {
         position: LogPosition,
     ) -> Result<(), StateError> {
         if let Register::UserKey(key) = fact.register {
-            let at = layout::key_key(user, key);
-            return match after.keys.get(&key) {
-                None => self.kv().remove(Tree::Keys, &at),
+            let place = match after.keys.get(&key) {
+                None => None,
                 // Where several events bring one key, the one that prevails is its place.
-                Some(mark) if *mark == Mark::of(fact) => {
-                    self.kv().insert(Tree::Keys, &at, &layout::position_bytes(position))
-                }
-                Some(_) => Ok(()),
+                Some(mark) if *mark == Mark::of(fact) => Some(position),
+                Some(_) => return Ok(()),
             };
+            let change: Change<'_> = &|list| layout::with_key(list, key, place);
+            return self.kv().update(Tree::Keys, user.as_bytes(), change);
         }
         let Some(index) = index_of(fact) else { return Ok(()) };
-        let entry = layout::claim_key(&index.to_key(), user);
         if after.claims.get(&index).is_some_and(Claims::is_live) {
-            self.kv().insert(Tree::Claims, &entry, &[])
+            let change: Change<'_> = &|list| layout::with_claimant(list, user).map(Some);
+            self.kv().update(Tree::Claims, &index.to_key(), change)
         } else {
-            self.kv().remove(Tree::Claims, &entry)
+            self.remove_entry(&index.to_key(), user)
         }
+    }
+
+    fn remove_entry(&self, index: &IndexKey, user: UserId) -> Result<(), StateError> {
+        self.kv().update(Tree::Claims, index, &|list| layout::without_claimant(list, user))
     }
 
     fn keep_history(&self, user: UserId, place: &CommandPlace) -> Result<(), StateError> {
@@ -268,19 +271,14 @@ impl Store {
 
     fn remove_entries(&self, user: UserId, of: &BTreeSet<IndexKey>) -> Result<(), StateError> {
         for index in of {
-            self.kv().remove(Tree::Claims, &layout::claim_key(index, user))?;
+            self.remove_entry(index, user)?;
         }
-        let keys: Result<Vec<_>, _> = self.kv().scan(Tree::Keys, user.as_bytes()).collect();
-        for (key, _) in keys? {
-            self.kv().remove(Tree::Keys, &key)?;
-        }
-        Ok(())
+        self.kv().remove(Tree::Keys, user.as_bytes())
     }
 
     /// Everyone with an entry for an identity. Whether they claim it, their states say.
     pub fn entered(&self, index: BlindIndex) -> Result<Vec<UserId>, StateError> {
-        let entries = self.kv().scan(Tree::Claims, &index.to_key());
-        entries.map(|entry| layout::claimant(&entry?.0)).collect()
+        layout::claimants(self.kv().get(Tree::Claims, &index.to_key())?.as_deref())
     }
 
     /// Everyone who claims an identity, as a company's call sees them. Each entry is checked
@@ -300,12 +298,7 @@ impl Store {
 
     /// Where the log holds a user's keys.
     pub fn key_positions(&self, user: UserId) -> Result<Vec<(UserKeyId, LogPosition)>, StateError> {
-        let pairs = self.kv().scan(Tree::Keys, user.as_bytes());
-        let read = pairs.map(|pair| {
-            let (key, value) = pair?;
-            Ok((layout::key_id(&key)?, layout::position(Tree::Keys, &value)?))
-        });
-        read.collect()
+        layout::keys(self.kv().get(Tree::Keys, user.as_bytes())?.as_deref())
     }
 
     /// Notes where the log holds an event of a company or of the deployment.

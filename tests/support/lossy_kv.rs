@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::error::StateError;
-use super::kv::{Kv, Pair, Pairs, Tree};
+use super::kv::{Change, Kv, Pair, Pairs, Tree};
 
 /// Tree, key and value of a write; without a value it is a removal.
 type Write = (Tree, Box<[u8]>, Option<Box<[u8]>>);
@@ -111,6 +111,12 @@ impl Kv for LossyKv {
 
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
         self.write(tree, key, Some(value))
+    }
+
+    fn update(&self, tree: Tree, key: &[u8], change: Change<'_>) -> Result<(), StateError> {
+        let before = self.get(tree, key)?;
+        let after = change(before.as_deref())?;
+        if after == before { Ok(()) } else { self.write(tree, key, after.as_deref()) }
     }
 
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {

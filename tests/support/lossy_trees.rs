@@ -12,7 +12,7 @@ use jcas::events::record::LogPosition;
 use jcas::files::Files as _;
 use jcas::state::checkpoint::Generation;
 use jcas::state::error::StateError;
-use jcas::state::kv::{Kv, Pairs, Tree};
+use jcas::state::kv::{Change, Kv, Pairs, Tree};
 use jcas::state::store::Store;
 use jcas::state::trees::Trees;
 
@@ -30,6 +30,10 @@ impl Kv for SharedKv {
 
     fn insert(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StateError> {
         self.0.insert(tree, key, value)
+    }
+
+    fn update(&self, tree: Tree, key: &[u8], change: Change<'_>) -> Result<(), StateError> {
+        self.0.update(tree, key, change)
     }
 
     fn remove(&self, tree: Tree, key: &[u8]) -> Result<(), StateError> {
@@ -97,18 +101,17 @@ impl LossyTrees {
         inner.fail_after = None;
         for kv in inner.made.values_mut() {
             let kept = seeded.below(101);
-            let mut row: Option<(Box<[u8]>, bool)> = None;
-            let after = kv.after_crash(|tree, key| {
+            // A row's entries are written right after it.
+            let mut row_kept = None;
+            let after = kv.after_crash(|tree, _| {
                 let keep = seeded.chance(kept);
-                match (tree, &row) {
-                    (Tree::Users, _) => row = Some((key.into(), keep)),
-                    (Tree::Claims, Some((user, row_kept))) if key.ends_with(user) => {
-                        match (row_kept, keep) {
-                            (true, false) => points.hit(Point::RowWithoutEntry),
-                            (false, true) => points.hit(Point::EntryWithoutRow),
-                            _ => {}
-                        }
-                    }
+                match (tree, row_kept) {
+                    (Tree::Users, _) => row_kept = Some(keep),
+                    (Tree::Claims, Some(row_kept)) => match (row_kept, keep) {
+                        (true, false) => points.hit(Point::RowWithoutEntry),
+                        (false, true) => points.hit(Point::EntryWithoutRow),
+                        _ => {}
+                    },
                     _ => {}
                 }
                 keep

@@ -35,7 +35,7 @@ impl KeyRecords for House {
     }
 
     fn read_keys(&self, user: UserId) -> Answer<'_, WrappedKeys, Unavailable> {
-        Box::pin(Self::read_keys(self, user))
+        Box::pin(async move { Self::read_keys(self, user) })
     }
 
     fn administer(&self, command: RegistryCommand) -> Answer<'_, Outcome, RegistryFailure> {
