@@ -15,7 +15,7 @@ use super::event::{
     Draft, Event, FieldChange, IdentityClaimed, LegacyHashAdded, PasswordSet, Upgrade,
     UserRegistered,
 };
-use super::ids::{BlindIndex, CompanyId, UserId};
+use super::ids::{BlindIndex, CompanyId, Slot, UserId};
 use super::policy::{Policies, Policy, Reach};
 use super::record::Subject;
 use super::stamp::EffectiveTime;
@@ -257,7 +257,8 @@ impl Deciding<'_> {
         if same.is_some_and(|cell| cell.mark.stamp.effective >= draft.effective) {
             return UNCHANGED;
         }
-        if standing.is_some_and(|cell| cell.mark.stamp.effective > draft.effective) {
+        let is_older = standing.is_some_and(|cell| cell.mark.stamp.effective > draft.effective);
+        if is_older || self.has_rival_beside(slot, draft.effective) {
             return Decision { drafts: Vec::new(), outcome: Outcome::Older };
         }
         let outcome = if self.password_is_newer_than(draft.effective) {
@@ -266,6 +267,19 @@ impl Deciding<'_> {
             Outcome::Applied
         };
         Decision { drafts: vec![draft], outcome }
+    }
+
+    /// Whether another company's change, or the secret, counts as made at the very same time.
+    /// Nothing tells such passwords apart but who came last: the one that stands, stays, or the same
+    /// time once more would displace it. What is in the slot itself, its company may replace, and so
+    /// what was made of it at a login.
+    fn has_rival_beside(&self, slot: Slot, effective: EffectiveTime) -> bool {
+        let own = self.state.legacy.get(&slot).map(|cell| cell.mark.stamp);
+        let others = self.state.legacy.iter().filter(|(other, _)| **other != slot);
+        let secret = self.state.secret.iter().map(|cell| cell.mark.stamp);
+        let secret = secret.filter(|secret| !own.is_some_and(|own| secret.is_or_upgrades(own)));
+        let mut rivals = others.map(|(_, cell)| cell.mark.stamp).chain(secret);
+        effective.is_change() && rivals.any(|rival| rival.effective == effective)
     }
 
     /// Whether the password is a secret or a change that prevails over something made then.

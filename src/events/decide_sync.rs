@@ -41,7 +41,12 @@ impl Deciding<'_> {
         let mut claimed = Vec::new();
         for claim in row.claims {
             let index = claim.claim.index;
-            let decided = self.sync_claim(claim, changed_at)?;
+            // One identity in the place of another is one change: it does not come beside that one.
+            let decided = if self.keeps_place_of(index, &row.releases, changed_at) {
+                OLDER
+            } else {
+                self.sync_claim(claim, changed_at)?
+            };
             if decided.outcome != Outcome::Older {
                 claimed.push(index);
             }
@@ -124,6 +129,24 @@ impl Deciding<'_> {
         Ok(Decision { drafts: vec![draft], outcome: Outcome::Applied })
     }
 
+    /// Whether an identity would take the place of one that the user got since.
+    fn keeps_place_of(
+        &self,
+        by: BlindIndex,
+        releases: &[Released],
+        changed_at: Option<u64>,
+    ) -> bool {
+        let mut taken = releases.iter().filter(|released| released.by == Some(by));
+        taken.any(|released| self.outlasts(released.index, changed_at))
+    }
+
+    /// Whether the user has an identity from no earlier than a row's time.
+    fn outlasts(&self, index: BlindIndex, changed_at: Option<u64>) -> bool {
+        let effective = self.effective_identity(changed_at);
+        let claims = self.state.claims.get(&index).filter(|claims| claims.is_live());
+        claims.is_some_and(|claims| newest(claims) >= Some(effective))
+    }
+
     fn sync_releases(
         &self,
         releases: &[Released],
@@ -133,12 +156,11 @@ impl Deciding<'_> {
         let effective = self.effective_identity(changed_at);
         let (mut gone, mut decided) = (Vec::new(), UNCHANGED);
         for released in releases {
-            let Some(claims) = self.state.claims.get(&released.index) else { continue };
-            if !claims.is_live() {
+            if !self.has_live(&released.index) {
                 continue;
             }
             let replaced = released.by.is_none_or(|by| claimed.contains(&by));
-            if !replaced || newest(claims) >= Some(effective) {
+            if !replaced || self.outlasts(released.index, changed_at) {
                 decided.outcome = decided.outcome.min(Outcome::Older);
                 continue;
             }
@@ -158,19 +180,15 @@ impl Deciding<'_> {
         self.state.claims.get(index).is_some_and(Claims::is_live)
     }
 
-    /// Two passwords of one time that companies claim are told apart by nothing: the one that
-    /// stands, stays, whoever said so. Else the same time once more would displace it.
+    /// Rows come again and in any order: of two passwords of one time that a company gives for one
+    /// slot the one that stands, stays, as it does between slots.
     fn sync_hash(&self, added: AddLegacyHash) -> Decision {
         let effective = self.effective(added.changed_at_unix_ms);
-        let secret = self.state.secret.iter().map(|cell| &cell.mark);
-        let mut standing = self.state.legacy.values().map(|cell| &cell.mark).chain(secret);
-        let is_there = self.state.legacy.get(&added.slot).is_some_and(|cell| {
-            cell.value.hash.fingerprint == added.hash.fingerprint
-                && cell.mark.stamp.effective >= effective
-        });
-        let has_rival = !is_there
-            && effective.is_change()
-            && standing.any(|mark| mark.stamp.effective == effective);
+        let has_rival = effective.is_change()
+            && self.state.legacy.get(&added.slot).is_some_and(|cell| {
+                cell.value.hash.fingerprint != added.hash.fingerprint
+                    && cell.mark.stamp.effective == effective
+            });
         if has_rival { OLDER } else { self.add_legacy_hash(added) }
     }
 

@@ -299,9 +299,34 @@ fn a_change_older_than_the_password_is_recorded_and_older() {
     let change = |ms| [as_of(ms, legacy_added("shop/NG", "changed"))];
     let add = |ms| adding("shop/NG", "changed", Some(ms));
     secret.clone().when(add(1_000)).then(Outcome::Older, change(1_000));
-    secret.clone().when(add(1_001)).then(Outcome::Applied, change(1_001));
     secret.when(add(1_002)).then(Outcome::Applied, change(1_002));
     let elsewhere = given([registered("shop"), legacy_added("cafe/NG", "x")]);
     elsewhere.clone().when(add(1_000)).then(Outcome::Older, change(1_000));
-    elsewhere.when(add(1_001)).then(Outcome::Applied, change(1_001));
+    elsewhere.when(add(1_002)).then(Outcome::Applied, change(1_002));
+}
+
+#[test]
+fn a_change_of_the_very_time_of_anothers_or_of_the_secret_displaces_neither() {
+    let add = || adding("shop/NG", "changed", Some(1_001));
+    given([registered("shop"), password_set("hash")]).when(add()).then_older();
+    let elsewhere = given([registered("shop"), legacy_added("cafe/NG", "x")]);
+    elsewhere.when(add()).then_older();
+    // Nor does it after a login there.
+    let known = given([registered("shop"), legacy_added("cafe/NG", "x")]);
+    let (verified, lineage) = (known.mark(1), vec![known.reference(1)]);
+    let known = known.when(upgrading(verified, Some(slot("cafe/NG")), lineage)).and_recorded();
+    known.when(add()).then_older();
+    // Imports have no time that could be the same.
+    let import = given([registered("shop").into(), without_time(legacy_added("cafe/NG", "x"))]);
+    let event = [lowest(legacy_added("shop/NG", "old"))];
+    import.when(adding("shop/NG", "old", None)).then(Outcome::Applied, event);
+}
+
+#[test]
+fn what_a_login_made_of_a_change_its_company_may_replace_like_the_change() {
+    let known = given([registered("shop").into(), made_at(700, legacy_added("shop/NG", "old"))]);
+    let (verified, lineage) = (known.mark(1), vec![known.reference(1)]);
+    let known = known.when(upgrading(verified, Some(slot("shop/NG")), lineage)).and_recorded();
+    let other = [as_of(700, legacy_added("shop/NG", "other"))];
+    known.when(adding("shop/NG", "other", Some(700))).then(Outcome::Applied, other);
 }

@@ -30,6 +30,7 @@ mod decide_link;
 mod decide_password;
 mod decide_register;
 mod decide_registry;
+mod decide_sync;
 mod decide_user;
 mod fold;
 mod golden;
