@@ -9,6 +9,7 @@ use crate::actors::shard_reads::Recorded;
 use crate::events::event::Event;
 use crate::events::ids::{CompanyId, UserId};
 use crate::events::record::{Fact, Register, Subject};
+use crate::events::stamp::Stamp;
 
 /// What happened to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,25 +48,41 @@ fn users_of(fact: &Fact) -> Vec<UserId> {
     }
 }
 
-/// What a command did to a user.
-pub(super) fn kinds(group: &Group, user: UserId, company: CompanyId) -> BTreeSet<Kind> {
+/// What a command did to a user. A company's changed password is one where `was_password` says so.
+pub(super) fn kinds(
+    group: &Group,
+    user: UserId,
+    company: CompanyId,
+    was_password: impl Fn(Stamp) -> bool,
+) -> BTreeSet<Kind> {
     let of_user = group.facts.iter().filter(|fact| users_of(fact).contains(&user));
-    let change = |fact: &Fact| fact.stamp.effective.is_change();
-    let kind = |fact: &Fact| kind(fact.register, fact.event.as_ref(), change(fact), company);
+    let kind = |fact: &Fact| {
+        kind(fact.register, fact.event.as_ref(), || was_password(fact.stamp), company)
+    };
     of_user.filter_map(kind).collect()
 }
 
 /// What an event of a user's history did to it.
-pub(super) fn kind_of(recorded: &Recorded, company: CompanyId) -> Option<Kind> {
+pub(super) fn kind_of(
+    recorded: &Recorded,
+    company: CompanyId,
+    was_password: impl Fn(Stamp) -> bool,
+) -> Option<Kind> {
     let header = &recorded.header;
-    kind(header.register, recorded.event.as_ref(), header.effective.is_change(), company)
+    let stamp = Stamp {
+        effective: header.effective,
+        revision: header.revision,
+        origin: header.origin,
+        generation: 0,
+    };
+    kind(header.register, recorded.event.as_ref(), || was_password(stamp), company)
 }
 
 /// Whose customer somebody else's customer became is not the company's business.
 fn kind(
     register: Register,
     event: Option<&Event>,
-    is_change: bool,
+    was_password: impl FnOnce() -> bool,
     company: CompanyId,
 ) -> Option<Kind> {
     if register == Register::Erasure {
@@ -77,8 +94,8 @@ fn kind(
         Event::IdentityClaimed(_) | Event::IdentityReleased(_) => Some(Kind::Identity),
         Event::PasswordSet(set) if set.upgrade.is_some() => Some(Kind::Credential),
         Event::PasswordSet(_) => Some(Kind::Password),
-        // A change is a new password that a company knew first; an import is none.
-        Event::LegacyHashAdded(_) if is_change => Some(Kind::Password),
+        // A change is a new password that a company knew first, unless there was a newer one here.
+        Event::LegacyHashAdded(_) if was_password() => Some(Kind::Password),
         Event::LegacyHashAdded(_) => Some(Kind::Credential),
         Event::ProfileUpdated(_) => Some(Kind::Profile),
         Event::UserDisabled(()) | Event::UserEnabled(_) => Some(Kind::Status),

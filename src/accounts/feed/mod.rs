@@ -262,8 +262,7 @@ impl Page<'_> {
 
     /// What a command changed of a user; none where the company does not hear of it.
     async fn change(&mut self, group: &Group, user: UserId) -> Result<Option<Change>, Unavailable> {
-        let mut kinds = kinds(group, user, self.company);
-        if kinds.is_empty() {
+        if kinds(group, user, self.company, |_| false).is_empty() {
             return Ok(None);
         }
         let sight = if let Some(known) = self.sights.get(&user) {
@@ -274,6 +273,7 @@ impl Page<'_> {
             sight
         };
         let Some(sight) = sight else { return Ok(None) };
+        let mut kinds = kinds(group, user, self.company, |stamp| sight.was_password(stamp));
         if sight.erased {
             kinds.retain(|kind| *kind == Kind::Erased);
         }
@@ -281,7 +281,7 @@ impl Page<'_> {
         let Some(recorded) = recorded else { return Ok(None) };
         // From here on the company hears of the user.
         if kinds.contains(&Kind::Registered) || kinds.contains(&Kind::Linked) {
-            kinds.extend(self.passed(user, recorded.revision).await?);
+            kinds.extend(self.passed(user, recorded.revision, &sight).await?);
         }
         let links = kinds.contains(&Kind::Linked) || kinds.contains(&Kind::Unlinked);
         Ok(Some(Change {
@@ -301,6 +301,7 @@ impl Page<'_> {
         &self,
         user: UserId,
         revision: Revision,
+        sight: &Sight,
     ) -> Result<BTreeSet<Kind>, Unavailable> {
         let (mut kinds, mut after) = (BTreeSet::new(), LogPosition::START);
         loop {
@@ -309,7 +310,8 @@ impl Page<'_> {
                 let header = &recorded.header;
                 after = recorded.position;
                 if header.revision > revision && self.place.has(&header.origin, header.sequence) {
-                    kinds.extend(kind_of(recorded, self.company));
+                    let was_password = |stamp| sight.was_password(stamp);
+                    kinds.extend(kind_of(recorded, self.company, was_password));
                 }
             }
             if page.len() < HISTORY_PAGE {

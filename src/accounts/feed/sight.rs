@@ -9,7 +9,8 @@ use crate::actors::shard_reads::Recorded;
 use crate::events::event::Event;
 use crate::events::ids::{CompanyId, UserId};
 use crate::events::record::LogPosition;
-use crate::events::stamp::{EffectiveTime, Origin, Revision};
+use crate::events::stamp::{EffectiveTime, Origin, Revision, Stamp};
+use crate::events::state::UserState;
 
 use crate::accounts::{Accounts, Loaded, Unavailable};
 
@@ -27,6 +28,18 @@ pub(super) struct Sight {
     pub(super) linked: Vec<UserId>,
     /// Whether this user is erased.
     pub(super) erased: bool,
+    /// What bears the user's secret, and the passwords that companies said they changed.
+    passwords: Vec<Stamp>,
+}
+
+impl Sight {
+    /// Whether a hash that a company brought was a new password: one it changed, and newer than what
+    /// was there when it came, as far as that still is there. What took the place of that since is
+    /// told of itself.
+    pub(super) fn was_password(&self, brought: Stamp) -> bool {
+        let prevailed = |it: &Stamp| it.revision < brought.revision && *it > brought;
+        brought.effective.is_change() && !self.passwords.iter().any(prevailed)
+    }
 }
 
 impl Accounts {
@@ -46,6 +59,7 @@ impl Accounts {
             canonical: account.canonical(),
             linked: account.linked_ids(),
             erased,
+            passwords: loaded.user().map(passwords).unwrap_or_default(),
         }))
     }
 
@@ -91,10 +105,51 @@ fn is_erased(loaded: &Loaded) -> bool {
     loaded.user().is_some_and(|state| state.erased.is_some())
 }
 
+fn passwords(user: &UserState) -> Vec<Stamp> {
+    let changes = user.legacy.values().map(|cell| cell.mark.stamp);
+    let changes = changes.filter(|stamp| stamp.effective.is_change());
+    changes.chain(user.secret.iter().map(|cell| cell.mark.stamp)).collect()
+}
+
 fn membership(recorded: &Recorded) -> Option<(CompanyId, bool)> {
     match &recorded.event {
         Some(Event::CompanyJoined(company)) => Some((*company, true)),
         Some(Event::CompanyLeft(company)) => Some((*company, false)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::stamp::Incarnation;
+
+    fn stamp(effective_ms: u64, recorded_ms: u64) -> Stamp {
+        let incarnation = Incarnation { counter: 1, tag: 7 };
+        let (region, node) = ("eu".parse().unwrap(), "n1".parse().unwrap());
+        Stamp {
+            effective: EffectiveTime::at(Revision::from_unix_ms(effective_ms)),
+            revision: Revision::from_unix_ms(recorded_ms),
+            origin: Origin { region, node, incarnation },
+            generation: 0,
+        }
+    }
+
+    fn beside(passwords: &[Stamp]) -> Sight {
+        let (revision, linked) = (String::new(), Vec::new());
+        Sight { revision, canonical: None, linked, erased: false, passwords: passwords.to_vec() }
+    }
+
+    #[test]
+    fn a_brought_hash_was_a_password_unless_a_newer_one_was_there_before_it() {
+        let change = stamp(5, 9);
+        assert!(beside(&[]).was_password(change));
+        assert!(beside(&[change, change.upgraded()]).was_password(change));
+        assert!(beside(&[stamp(4, 4)]).was_password(change), "it prevailed over an older one");
+        assert!(!beside(&[stamp(6, 6), change]).was_password(change), "a newer one was there");
+        assert!(beside(&[stamp(12, 12)]).was_password(change), "a newer one came later");
+        let verified = stamp(6, 6).upgraded();
+        assert!(!beside(&[verified, stamp(12, 12)]).was_password(change));
+        assert!(!beside(&[]).was_password(stamp(0, 9)), "an import is none");
     }
 }
