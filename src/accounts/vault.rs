@@ -73,7 +73,10 @@ impl Place<'_> {
 /// Why a value was not sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFailure {
-    /// The key is not to be had now.
+    /// The KMS does not answer, or refuses: no key can be opened or made that is not in memory.
+    #[error("a key cannot be opened now: {0}")]
+    Kms(&'static str),
+    /// The key is not to be had now, for a reason of its own.
     #[error("a key cannot be opened now: {0}")]
     Unavailable(&'static str),
     /// An actor on the way could not answer.

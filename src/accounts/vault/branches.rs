@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::crypto::sealing::BranchKey;
 use crate::events::ids::BranchKeyId;
 
+use super::opening::Closed;
+
 /// How long a branch key that the KMS did not open is not asked for again.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 
@@ -21,7 +23,7 @@ pub(super) struct Branches {
 #[derive(Default)]
 struct Inside {
     open: BTreeMap<BranchKeyId, Open>,
-    refused: BTreeMap<BranchKeyId, (Duration, &'static str)>,
+    refused: BTreeMap<BranchKeyId, (Duration, Closed)>,
     wrong: BTreeSet<BranchKeyId>,
 }
 
@@ -76,15 +78,15 @@ impl Branches {
     }
 
     /// Notes that a key did not open.
-    pub(super) fn refuse(&self, id: BranchKeyId, reason: &'static str, now: Duration) {
-        self.inside().refused.insert(id, (now + REFUSED_FOR, reason));
+    pub(super) fn refuse(&self, id: BranchKeyId, closed: Closed, now: Duration) {
+        self.inside().refused.insert(id, (now + REFUSED_FOR, closed));
     }
 
     /// Why a key did not open, if that was lately.
-    pub(super) fn refused(&self, id: BranchKeyId, now: Duration) -> Option<&'static str> {
+    pub(super) fn refused(&self, id: BranchKeyId, now: Duration) -> Option<Closed> {
         let mut inside = self.inside();
         inside.refused.retain(|_, (until, _)| *until > now);
-        inside.refused.get(&id).map(|(_, reason)| *reason)
+        inside.refused.get(&id).map(|(_, closed)| *closed)
     }
 
     /// Whether a key is open.
@@ -128,6 +130,7 @@ impl Branches {
 
 #[cfg(test)]
 mod tests {
+    use super::super::opening::Why;
     use super::*;
 
     const KEPT: Duration = Duration::from_mins(1);
@@ -165,8 +168,8 @@ mod tests {
     #[test]
     fn a_refusal_is_remembered_for_a_while() {
         let (branches, id) = (Branches::default(), BranchKeyId([1; 16]));
-        branches.refuse(id, "no", at(0));
-        assert_eq!(branches.refused(id, at(4)), Some("no"));
-        assert_eq!(branches.refused(id, at(5)), None);
+        branches.refuse(id, Closed { reason: "no", why: Why::Refused }, at(0));
+        assert_eq!(branches.refused(id, at(4)).map(|closed| closed.reason), Some("no"));
+        assert!(branches.refused(id, at(5)).is_none());
     }
 }

@@ -183,13 +183,13 @@ impl Vault {
             match (self.open_branch(id).await, due) {
                 (Ok(_), Due::Again(_)) => self.branches.renew(id, now()),
                 (Ok(_), Due::Forgotten(_)) => self.branches.forget(id),
-                (Err(Closed { why: Why::Refused, reason }), _) => {
+                (Err(closed @ Closed { why: Why::Refused, reason }), _) => {
                     tracing::warn!(%id, reason, "a branch key is let go of");
                     self.branches.forget(id);
-                    self.branches.refuse(id, reason, now());
+                    self.branches.refuse(id, closed, now());
                 }
                 // The key in memory is right: it is wrapped anew from there.
-                (Err(Closed { why: Why::NotNow | Why::Wrong, .. }), _) => {}
+                (Err(Closed { why: Why::NotNow | Why::NotHere | Why::Wrong, .. }), _) => {}
             }
         }
     }

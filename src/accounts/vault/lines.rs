@@ -67,7 +67,7 @@ impl Lines {
     }
 }
 
-const TOO_LONG: KeyFailure = KeyFailure::Unavailable("others wait for the branch key already");
+const TOO_LONG: KeyFailure = KeyFailure::Kms("others wait for the branch key already");
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ impl Vault {
             }
         }
         if wrapped.is_empty() {
-            return Err(KeyFailure::Unavailable("no KMS wraps a new branch key"));
+            return Err(KeyFailure::Kms("no KMS wraps a new branch key"));
         }
         let command = RegistryCommand::CreateBranchKey(BranchKeyCreated { key: id, wrapped });
         let recorded = self.parts.records.administer(command).await;
@@ -109,8 +109,8 @@ impl Vault {
     /// for again for a while.
     async fn ask_for(&self, id: BranchKeyId) -> Result<Arc<BranchKey>, KeyFailure> {
         let now = self.parts.clock.monotonic();
-        if let Some(reason) = self.branches.refused(id, now) {
-            return Err(KeyFailure::Unavailable(reason));
+        if let Some(closed) = self.branches.refused(id, now) {
+            return Err(closed.into());
         }
         match self.open_branch(id).await {
             Ok(branch) => {
@@ -120,9 +120,9 @@ impl Vault {
             }
             Err(closed) => {
                 if closed.is_final() {
-                    self.branches.refuse(id, closed.reason, self.parts.clock.monotonic());
+                    self.branches.refuse(id, closed, self.parts.clock.monotonic());
                 }
-                Err(KeyFailure::Unavailable(closed.reason))
+                Err(closed.into())
             }
         }
     }
@@ -160,7 +160,7 @@ impl Vault {
                 // Noted also where one behind it opens: else it would be taken for a right one when
                 // that can no longer be opened.
                 Why::Wrong => self.branches.note_wrong(id),
-                Why::Refused => {}
+                Why::Refused | Why::NotHere => {}
             }
             if closed.why != Why::Refused {
                 closed = failed;
@@ -184,7 +184,9 @@ pub(super) struct Closed {
 /// Who may change that a branch key does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// The KMS could not be asked, or there is nothing to ask it for: it changes by itself.
+    /// There is nothing to ask the KMS for yet: it changes by itself.
+    NotHere,
+    /// The KMS could not be asked: it changes by itself.
     NotNow,
     /// The KMS refuses: an operator may change that.
     Refused,
@@ -194,7 +196,7 @@ pub(super) enum Why {
 
 impl Closed {
     const NOT_WRAPPED: Self =
-        Self { reason: "this region has no wrapping of the branch key", why: Why::NotNow };
+        Self { reason: "this region has no wrapping of the branch key", why: Why::NotHere };
 
     const fn by(error: &KmsError) -> Self {
         let (reason, why) = match error {
@@ -208,6 +210,15 @@ impl Closed {
 
     /// Whether the KMS gave its last word; else it could not be asked.
     pub(super) const fn is_final(self) -> bool {
-        !matches!(self.why, Why::NotNow)
+        !matches!(self.why, Why::NotNow | Why::NotHere)
+    }
+}
+
+impl From<Closed> for KeyFailure {
+    fn from(closed: Closed) -> Self {
+        match closed.why {
+            Why::NotNow | Why::Refused => Self::Kms(closed.reason),
+            Why::NotHere | Why::Wrong => Self::Unavailable(closed.reason),
+        }
     }
 }

@@ -21,6 +21,12 @@ fn assert_closed(outcome: Result<(), KeyFailure>, reason: &str) {
     assert!(said.contains(reason), "{said}");
 }
 
+#[track_caller]
+fn assert_kms_fails(outcome: Result<(), KeyFailure>, reason: &str) {
+    let Err(KeyFailure::Kms(said)) = outcome else { panic!("{outcome:?}") };
+    assert!(said.contains(reason), "{said}");
+}
+
 /// The only branch key there is.
 fn only_key(stage: &Stage) -> BranchKeyId {
     let [key] = stage.books.keys()[..] else { panic!("{:?}", stage.books.keys()) };
@@ -73,7 +79,7 @@ fn keys_in_use_stay_while_the_kms_is_silent_and_go_when_it_refuses() {
     stage.pass(KEPT);
     stage.opens(&eu, user).unwrap();
     stage.run(eu.refresh_branches());
-    assert_closed(stage.opens(&eu, user), "refuses");
+    assert_kms_fails(stage.opens(&eu, user), "refuses");
     stage.set(&["eu"], Manner::Answers);
     stage.pass(Duration::from_secs(5));
     stage.opens(&eu, user).unwrap();
@@ -229,7 +235,7 @@ fn at_a_months_change_with_no_kms_at_all_nobody_is_registered_and_everybody_open
     stage.pass(LIFETIME + DAY);
     for _ in 0..20 {
         let refused = stage.register(&eu).map(drop);
-        assert_closed(refused, "no KMS wraps");
+        assert_kms_fails(refused, "no KMS wraps");
         stage.opens(&eu, before).unwrap();
     }
     assert_eq!((stage.books.keys().len(), stage.calls("us")), (1, (2, 0)), "asked once");
@@ -251,10 +257,10 @@ fn a_start_while_others_are_silent_changes_nothing_and_while_ones_own_is_only_ol
     stage.set(&["us", "asia"], Manner::Answers);
     stage.set(&["eu"], Manner::Silent);
     let eu = stage.node("eu");
-    assert_closed(stage.opens(&eu, user), "does not answer");
+    assert_kms_fails(stage.opens(&eu, user), "does not answer");
     let new = stage.register(&eu).unwrap();
     stage.opens(&eu, new).unwrap();
-    assert_closed(stage.opens(&eu, user), "does not answer");
+    assert_kms_fails(stage.opens(&eu, user), "does not answer");
     assert_eq!((stage.books.keys().len(), eu.holes()), (2, 1));
     stage.set(&["eu"], Manner::Answers);
     stage.pass(MINUTE);
