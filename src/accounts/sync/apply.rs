@@ -1,22 +1,22 @@
 //! A row applied: sealed where it differs from what stands, and put to its user as one command.
 
 use crate::accounts::Accounts;
+use crate::accounts::Loaded;
 use crate::accounts::caller::Caller;
 use crate::accounts::error::AccountError;
 use crate::accounts::legacy::{Admitted, GivenHash};
 use crate::accounts::register::with_rivals;
 use crate::accounts::vault::{Place, UserKeys};
-use crate::accounts::{Loaded, identity::Identity};
 use crate::actors::Failure;
 use crate::actors::directory::Reserved;
 use crate::actors::house::Asked;
 use crate::events::command::{AddLegacyHash, Command, Context, NewClaim, Outcome, Rejection};
 use crate::events::decide::decide;
 use crate::events::event::FieldChange;
-use crate::events::ids::{Country, IdentityKind, Slot, UserId};
+use crate::events::ids::{Country, Slot, UserId};
 use crate::events::policy::Policy;
 use crate::events::stamp::{EffectiveTime, Revision};
-use crate::events::state::{Claims, UserState};
+use crate::events::state::UserState;
 use crate::events::sync::{NewUser, Released, SyncRow};
 
 use super::row::{Fault, Member, Row, fault};
@@ -193,7 +193,7 @@ impl Accounts {
         });
         let active =
             row.active.filter(|active| *active != state.status.is_active() || !state.is_live());
-        let releases = if row.user.is_some() { releases(row, state) } else { Vec::new() };
+        let releases = row.releases(state);
         Ok(Sealed { identities: identities.collect(), legacy, profile, active, releases })
     }
 
@@ -328,31 +328,6 @@ impl Asker {
             Verdict::Unchanged
         }
     }
-}
-
-/// The identities that a row with a user's id takes from the user: of a kind that it changes the
-/// main one, of a kind that is null all.
-fn releases(row: &Row, state: &UserState) -> Vec<Released> {
-    let mut releases = Vec::new();
-    for (kind, member) in [(IdentityKind::Email, &row.email), (IdentityKind::Phone, &row.phone)] {
-        let live = || state.identities().filter(move |(index, _)| index.kind == kind);
-        match member {
-            Member::Absent => {}
-            Member::Null => {
-                releases.extend(live().map(|(index, _)| Released { index: *index, by: None }));
-            }
-            Member::Given(Identity { index, .. }) => {
-                if live().any(|(known, _)| known == index) {
-                    continue;
-                }
-                let rank = |claims: &Claims| (!claims.is_verified(), claims.since());
-                let main = live().min_by_key(|(_, claims)| rank(claims));
-                releases
-                    .extend(main.map(|(known, _)| Released { index: *known, by: Some(*index) }));
-            }
-        }
-    }
-    releases
 }
 
 /// Whether an error is about the row and will be the same whenever it is tried.

@@ -122,6 +122,29 @@ impl Groups {
         self.together.has(line)
     }
 
+    /// The lines of all groups that have more of them than this, where there are any.
+    pub(super) fn lines_beyond(&self, lines_max: usize) -> Option<Bits> {
+        let mut beyond = Bits(vec![0; self.together.0.len()]);
+        let mut has_any = false;
+        for group in self.members.chunk_by(|(one, _), (other, _)| one == other) {
+            if group.len() > lines_max {
+                has_any = true;
+                group.iter().for_each(|(_, line)| beyond.set(*line));
+            }
+        }
+        has_any.then_some(beyond)
+    }
+
+    /// These groups, but with what was found anew of some of their lines.
+    pub(super) fn with(mut self, lines: &Bits, anew: Self) -> Self {
+        self.members.retain(|(_, line)| !lines.has(*line));
+        self.members.extend(anew.members);
+        self.members.sort_unstable();
+        self.together = Bits(vec![0; self.together.0.len()]);
+        self.members.iter().for_each(|(_, line)| self.together.set(*line));
+        self
+    }
+
     /// The lines of the group that a line is in, in their order.
     pub(super) fn lines_with(&self, line: u32) -> Vec<u32> {
         let Some((root, _)) = self.members.iter().find(|(_, member)| *member == line) else {
@@ -155,6 +178,23 @@ mod tests {
         assert_eq!(groups.lines_with(9), [0, 5, 9]);
         let alone: Vec<_> = (0..10).filter(|line| !groups.is_together(*line)).collect();
         assert_eq!(alone, [1, 2, 6, 7, 8]);
+    }
+
+    #[test]
+    fn of_a_group_with_too_many_lines_what_is_found_anew_stands() {
+        let group = |entries: &[(u8, u32)]| {
+            let mut keys = Keys::for_lines(8);
+            entries.iter().for_each(|(key, line)| keys.add([*key; 8], *line));
+            keys.group(10)
+        };
+        let groups = group(&[(1, 0), (1, 2), (1, 4), (1, 6), (2, 1), (2, 3), (3, 9)]);
+        assert!(groups.lines_beyond(4).is_none());
+        let beyond = groups.lines_beyond(3).unwrap();
+        assert_eq!((0..10).filter(|line| beyond.has(*line)).collect::<Vec<_>>(), [0, 2, 4, 6]);
+        let groups = groups.with(&beyond, group(&[(4, 2), (4, 6), (5, 0), (6, 4)]));
+        assert_eq!((groups.lines_of(1), groups.lines_of(2)), (vec![1, 3], vec![2, 6]));
+        let alone: Vec<_> = (0..10).filter(|line| !groups.is_together(*line)).collect();
+        assert_eq!(alone, [0, 4, 5, 7, 8, 9]);
     }
 
     #[test]

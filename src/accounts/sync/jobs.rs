@@ -1,7 +1,7 @@
 //! All jobs of a node: which there are, who is next, how much they take.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) bytes: AtomicU64,
     /// Whether it is to end.
     pub(super) cancelled: Arc<AtomicBool>,
+    /// How much of it waits for keys.
+    pub(super) without_keys: AtomicUsize,
     pub(super) address: Mutex<Option<JobAddress>>,
 }
 
@@ -33,6 +35,7 @@ impl Job {
             noting: Mutex::default(),
             bytes: AtomicU64::new(bytes),
             cancelled: Arc::default(),
+            without_keys: AtomicUsize::default(),
             address: Mutex::default(),
         }
     }
@@ -224,7 +227,7 @@ impl Jobs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
@@ -238,7 +241,7 @@ mod tests {
         keep_ms: 1000,
     };
 
-    fn job(number: u128, company: &str) -> Arc<Job> {
+    pub(in super::super) fn job(number: u128, company: &str) -> Arc<Job> {
         let note = Note {
             version: 1,
             company: company.parse().unwrap(),

@@ -1,29 +1,23 @@
 //! What rows come to: many people at once, on every thread that jobs have.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 
 use crate::accounts::Accounts;
-use crate::accounts::error::AccountError;
-use crate::actors::Unavailable;
+use crate::accounts::caller::Caller;
+use crate::events::ids::UserId;
 
 use super::apply::Asker;
 use super::jobs::Job;
 use super::merge::{merge, people};
+use super::patience::{Cancelled, Patience};
 use super::row::{Fault, Row, reference_of};
-use super::run::PAUSE;
+use super::target::Stop;
 use super::unit::Unit;
 use super::verdict::{Came, Judged, Verdict};
-
-/// How long it waits for what is full at this moment only.
-const SHORT_PAUSE: Duration = Duration::from_millis(5);
-
-/// How often what cannot be opened is tried before a row is given up.
-const KEY_TRIES: u32 = 40;
 
 /// What became of a group.
 pub(super) enum Passed {
@@ -90,10 +84,11 @@ impl Judge {
         if self.may_wait && latest > self.accounts.parts.clock.unix_ms() {
             return Passed::Waits(unit, latest);
         }
-        for person in self.people(rows).await {
+        let Ok(people) = self.people(rows).await else { return Passed::Cancelled };
+        for person in people {
             let named: Vec<_> =
                 person.iter().map(|(line, row)| (line + 1, row.reference.clone())).collect();
-            let Some(came) = self.came(person).await else { return Passed::Cancelled };
+            let Ok(came) = self.came(person).await else { return Passed::Cancelled };
             let first = named.first().map(|(line, _)| *line);
             for (line, reference) in named {
                 let mut came = came.clone();
@@ -108,51 +103,60 @@ impl Judge {
     }
 
     /// The rows of each person.
-    async fn people(&self, rows: Vec<(u32, Row)>) -> Vec<Vec<(u32, Row)>> {
+    async fn people(&self, rows: Vec<(u32, Row)>) -> Result<Vec<Vec<(u32, Row)>>, Cancelled> {
         if rows.len() < 2 {
-            return rows.into_iter().map(|row| vec![row]).collect();
+            return Ok(rows.into_iter().map(|row| vec![row]).collect());
         }
         let mut meant = Vec::with_capacity(rows.len());
         for (_, row) in &rows {
-            let target = self.accounts.target(&self.asker.caller, row).await;
-            meant.push(target.ok().and_then(|target| target.user()));
+            meant.push(self.accounts.meant(&self.job, &self.asker.caller, row).await?);
         }
         let places: Vec<_> = rows.iter().zip(&meant).map(|((_, row), user)| (row, *user)).collect();
         let people = people(&places);
         let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
         let mut take = |place: usize| rows.get_mut(place).and_then(Option::take);
-        people.into_iter().map(|them| them.into_iter().filter_map(&mut take).collect()).collect()
+        let taken = people.into_iter().map(|them| them.into_iter().filter_map(&mut take).collect());
+        Ok(taken.collect())
     }
 
-    /// What the rows of one person come to; none where the job is to end first.
-    async fn came(&self, person: Vec<(u32, Row)>) -> Option<Came> {
+    /// What the rows of one person come to.
+    async fn came(&self, person: Vec<(u32, Row)>) -> Result<Came, Cancelled> {
         let row = match merge(person.into_iter().map(|(_, row)| row).collect()) {
             Ok(row) => row,
-            Err(fault) => return Some(Came::refused(Verdict::Conflict, fault)),
+            Err(fault) => return Ok(Came::refused(Verdict::Conflict, fault)),
         };
-        let mut keys_failed = 0;
+        let mut patience = Patience::with(&self.job);
         loop {
             let error = match self.accounts.apply(&self.asker, &row).await {
-                Ok(came) => return Some(came),
+                Ok(came) => return Ok(came),
                 Err(error) => error,
             };
-            if self.job.is_cancelled() {
-                return None;
+            if !patience.wait(&error).await? {
+                tracing::warn!(%error, "a row of a bulk sync cannot be applied");
+                return Ok(Came::refused(Verdict::Invalid, Fault::whole("not_ready")));
             }
-            let pause = match &error {
-                AccountError::Unavailable(Unavailable::Overloaded) => SHORT_PAUSE,
-                AccountError::Unavailable(_) => PAUSE,
-                AccountError::Keys(_) if keys_failed < KEY_TRIES => {
-                    keys_failed += 1;
-                    PAUSE
-                }
-                _ => {
-                    tracing::warn!(%error, "a row of a bulk sync cannot be applied");
-                    let fault = Fault::whole("not_ready");
-                    return Some(Came::refused(Verdict::Invalid, fault));
-                }
+        }
+    }
+}
+
+impl Accounts {
+    /// The user that a row means by itself; nobody where it makes one, or is not taken.
+    pub(super) async fn meant(
+        &self,
+        job: &Job,
+        caller: &Caller,
+        row: &Row,
+    ) -> Result<Option<UserId>, Cancelled> {
+        let mut patience = Patience::with(job);
+        loop {
+            let error = match self.target(caller, row).await {
+                Ok(target) => return Ok(target.user()),
+                Err(Stop::Came(_) | Stop::Again) => return Ok(None),
+                Err(Stop::Failed(error)) => error,
             };
-            tokio::time::sleep(pause).await;
+            if !patience.wait(&error).await? {
+                return Ok(None);
+            }
         }
     }
 }

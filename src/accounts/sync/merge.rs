@@ -61,6 +61,10 @@ impl Row {
         one_of(&mut self.user, row.user, same_user).map_err(|()| conflict("user_id"))?;
         one_identity(&mut self.email, row.email).map_err(|()| conflict("email"))?;
         one_identity(&mut self.phone, row.phone).map_err(|()| conflict("phone"))?;
+        // An identity takes another's place where the row that has it says so, and not because
+        // another row has the user's id.
+        self.changes_email |= row.changes_email;
+        self.changes_phone |= row.changes_phone;
         self.email_verified |= row.email_verified;
         self.phone_verified |= row.phone_verified;
         let both = self.hash.is_some() && row.hash.is_some();
@@ -128,7 +132,11 @@ fn same_hash(one: &GivenHash, other: &GivenHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::accounts::identity::Identity;
+    use crate::events::ids::IdentityKind;
 
     fn named(name: &str, changed_at: Option<u64>) -> Row {
         let profile = vec![("nickname".parse().unwrap(), Some(name.into()))];
@@ -141,6 +149,28 @@ mod tests {
 
     fn phoned(changed_at: Option<u64>) -> Row {
         Row { phone_verified: true, changed_at, ..Row::default() }
+    }
+
+    fn numbered(user: Option<u64>, number: &str) -> Row {
+        let index = BlindIndex {
+            kind: IdentityKind::Phone,
+            version: 1,
+            mac: crate::events::codec::digest(number.as_bytes()),
+        };
+        let value = Zeroizing::new(number.to_owned());
+        let phone = Member::Given(Identity { kind: IdentityKind::Phone, index, value });
+        let user = user.map(|number| UserId::new(number, [0; 10]));
+        Row { user, changes_phone: user.is_some(), phone, ..Row::default() }
+    }
+
+    #[test]
+    fn a_number_takes_anothers_place_by_the_row_it_is_in_alone() {
+        let with_id =
+            || Row { phone: Member::Absent, changes_phone: false, ..numbered(Some(1), "") };
+        let changes = |rows| both(rows, |merged| merged.unwrap().changes_phone);
+        assert!(!changes([with_id, || numbered(None, "+1")]));
+        assert!(changes([with_id, || numbered(Some(1), "+1")]));
+        assert!(changes([|| numbered(None, "+1"), || numbered(Some(1), "+1")]));
     }
 
     /// The same in both orders.

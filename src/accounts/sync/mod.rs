@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `receive` `lines` | the stream on its way to the spool |
 //! | `note` `jobs` | what is known of a job, who is next, how much they take |
-//! | `run` `course` `judge` | a job from its rows to its verdicts, also after an interruption |
+//! | `run` `course` `judge` `patience` | a job from its rows to its verdicts, in spite of all |
 //! | `groups` `unit` `merge` | which rows are about one person, and what they say together |
 //! | `row` | one row, read |
 //! | `target` `apply` | whom it is about, and what it changes |
@@ -26,6 +26,7 @@ mod judge;
 mod lines;
 mod merge;
 mod note;
+mod patience;
 mod receive;
 mod row;
 mod run;
@@ -92,6 +93,9 @@ pub struct JobView {
     pub dry_run: bool,
     /// How far it is.
     pub state: State,
+    /// What it cannot go on without, and is not to be had now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<&'static str>,
     /// How many rows came.
     pub rows: u32,
     /// What became of them so far.
@@ -144,6 +148,7 @@ impl Syncs {
             country: note.country,
             dry_run: note.dry_run,
             state: note.state,
+            waits_for: (job.without_keys.load(Ordering::Relaxed) > 0).then_some("keys"),
             rows: note.rows,
             counts: note.counts,
             created_at: rfc3339(note.created_ms),

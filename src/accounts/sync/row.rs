@@ -14,6 +14,8 @@ use crate::accounts::identity::Identity;
 use crate::accounts::legacy::{GivenHash, read_change_time};
 use crate::accounts::register::{ClearField, read_fields};
 use crate::events::ids::{Country, IdentityKind, UserId};
+use crate::events::state::{Claims, UserState};
+use crate::events::sync::Released;
 
 /// Longest row, in bytes.
 pub(super) const ROW_BYTES_MAX: usize = 16 * 1024;
@@ -168,6 +170,9 @@ pub(super) struct Row {
     pub(super) phone: Member<Identity>,
     pub(super) email_verified: bool,
     pub(super) phone_verified: bool,
+    /// What it says of an identity of this kind is a change of the user's: it came with the id.
+    pub(super) changes_email: bool,
+    pub(super) changes_phone: bool,
     pub(super) hash: Option<GivenHash>,
     pub(super) hash_changed_at: Option<u64>,
     /// The hash has that time for its own, and not from the row.
@@ -183,6 +188,33 @@ impl Row {
     pub(super) fn identities(&self) -> impl Iterator<Item = (&Identity, bool)> {
         let email = self.email.given().map(|identity| (identity, self.email_verified));
         email.into_iter().chain(self.phone.given().map(|identity| (identity, self.phone_verified)))
+    }
+
+    /// The identities that it takes from its user: of a kind that it changes the main one, of one
+    /// that is null all.
+    pub(super) fn releases(&self, state: &UserState) -> Vec<Released> {
+        let mut releases = Vec::new();
+        let email = (IdentityKind::Email, &self.email, self.changes_email);
+        let phone = (IdentityKind::Phone, &self.phone, self.changes_phone);
+        for (kind, member, _) in [email, phone].into_iter().filter(|(_, _, changes)| *changes) {
+            let live = || state.identities().filter(move |(index, _)| index.kind == kind);
+            match member {
+                Member::Absent => {}
+                Member::Null => {
+                    releases.extend(live().map(|(index, _)| Released { index: *index, by: None }));
+                }
+                Member::Given(Identity { index, .. }) => {
+                    if live().any(|(known, _)| known == index) {
+                        continue;
+                    }
+                    let rank = |claims: &Claims| (!claims.is_verified(), claims.since());
+                    let main = live().min_by_key(|(_, claims)| rank(claims));
+                    let by = Some(*index);
+                    releases.extend(main.map(|(known, _)| Released { index: *known, by }));
+                }
+            }
+        }
+        releases
     }
 
     /// The last time it names: it waits until then.
@@ -253,9 +285,12 @@ impl Accounts {
         let hash_changed_at = time(given, "legacy_hash.changed_at")?;
         let profile_changed_at = time(wire.profile_changed_at.as_deref(), "profile_changed_at")?;
         let profile = read_fields(&wire.profile.0).map_err(|error| fault(&error))?;
+        let changes = |is_absent: bool| wire.user_id.is_some() && !is_absent;
         Ok(Row {
             reference,
             user: wire.user_id,
+            changes_email: changes(matches!(email, Member::Absent)),
+            changes_phone: changes(matches!(phone, Member::Absent)),
             email,
             phone,
             email_verified: wire.email_verified,

@@ -24,6 +24,7 @@ use super::jobs::Job;
 use super::judge::{Judge, Passed};
 use super::lines::LineReader;
 use super::note::{Note, State};
+use super::patience::Patience;
 use super::unit::{Unit, read_group};
 use super::unreadable;
 use super::verdict::Judged;
@@ -88,7 +89,7 @@ impl Accounts {
             LineReader::new(rows.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?);
         let mut course = Course::resume(spool, job.number, &key, note.lines)?;
         job.change(|note| note.counts = course.counts);
-        let groups = self.group(note.country, &reader, note.lines).await?;
+        let groups = self.group(job, &reader).await?;
         let started = Revision::from_unix_ms(note.started_ms.unwrap_or(now));
         let mut running = Running {
             accounts: self,
@@ -107,11 +108,13 @@ impl Accounts {
     where
         F: Future<Output = Result<T, AccountError>>,
     {
+        let mut patience = Patience::with(job);
         loop {
             match ask().await {
                 Ok(done) => return Ok(done),
                 Err(_) if job.is_cancelled() => return Err(Ended::Cancelled),
                 Err(error) => {
+                    patience.tell(matches!(error, AccountError::Keys(_)));
                     tracing::debug!(%error, "a bulk sync waits");
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -120,7 +123,7 @@ impl Accounts {
     }
 
     /// The company as it is now: who its job asks for.
-    fn company_of(&self, job: &Job) -> Option<Caller> {
+    pub(super) fn company_of(&self, job: &Job) -> Option<Caller> {
         let note = job.note();
         let registry = self.parts.house.registry();
         let company = registry.state.companies.get(&note.company)?;

@@ -3,13 +3,15 @@
 //! A row is found by its `user_id`, else by its e-mail address, else by its phone number: by the
 //! first of these that it has. Trust is by user: what a company's policies do not reach, its rows
 //! do not attach to. They make a user of the company's own then, beside whoever has the identity.
+//! A user that the company made is the one its rows mean, also where it is linked with others' and
+//! the policies no longer reach it: what they may not change of it is refused then.
 
 use std::sync::Arc;
 
 use crate::accounts::caller::Caller;
 use crate::accounts::error::AccountError;
 use crate::accounts::{Accounts, Loaded};
-use crate::events::account::Claimant;
+use crate::events::account::{Bond, Claimant};
 use crate::events::ids::UserId;
 use crate::events::policy::Policy;
 use crate::events::state::{Claims, UserState};
@@ -88,7 +90,8 @@ impl Accounts {
                 Err(AccountError::UserErased | AccountError::UserNotFound) => continue,
                 loaded => loaded?,
             };
-            if reaches(caller, row, &loaded) {
+            // Beside one of its own there is no other of the company's.
+            if claimant.bond == Bond::Own || reaches(caller, row, &loaded) {
                 return Ok(Target::Known { loaded, attaches: !claimant.is_member() });
             }
         }
@@ -111,7 +114,8 @@ impl Accounts {
             let claims = state.claims.get(&identity.index);
             verified && caller.policies.verifies && claims.is_some_and(Claims::is_verified)
         });
-        if (is_member || proven) && reaches(caller, row, &loaded) {
+        let is_own = Bond::of(caller.company, state) == Bond::Own;
+        if is_own || ((is_member || proven) && reaches(caller, row, &loaded)) {
             return Ok(Target::Known { loaded, attaches: !is_member });
         }
         Err(Stop::invalid(Fault::new("policy_denied", "user_id")))

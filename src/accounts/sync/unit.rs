@@ -5,10 +5,12 @@ use std::io;
 use zeroize::Zeroizing;
 
 use crate::accounts::Accounts;
-use crate::events::ids::{BlindIndex, Country, IdentityKind, UserId};
+use crate::events::ids::{BlindIndex, IdentityKind, UserId};
 
 use super::groups::{Groups, Keys};
+use super::jobs::Job;
 use super::lines::LineReader;
+use super::patience::{Cancelled, Patience};
 use super::row::Named;
 
 /// Most lines that can be about one person.
@@ -25,14 +27,23 @@ pub(super) struct Unit {
 }
 
 impl Accounts {
-    /// Which lines may be about one person.
-    pub(super) async fn group(
+    /// Which lines may be about one person. Of a job that is to end, nothing is said.
+    pub(super) async fn group(&self, job: &Job, reader: &LineReader) -> io::Result<Groups> {
+        match self.group_by_all(job, reader).await? {
+            Ok(groups) => self.split(job, reader, groups).await,
+            Err(Cancelled) => Ok(Groups::default()),
+        }
+    }
+
+    /// By identities, and by everybody who has an entry for one of them: read from the indexes
+    /// alone, of more people than the rows can be about.
+    async fn group_by_all(
         &self,
-        country: Country,
+        job: &Job,
         reader: &LineReader,
-        lines: u32,
-    ) -> io::Result<Groups> {
-        let mut keys = Keys::for_lines(lines);
+    ) -> io::Result<Result<Groups, Cancelled>> {
+        let note = job.note();
+        let mut keys = Keys::for_lines(note.lines);
         for block in 0..reader.blocks() {
             for (line, bytes) in reader.block(block)? {
                 let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -43,11 +54,13 @@ impl Accounts {
                     [(IdentityKind::Email, named.email), (IdentityKind::Phone, named.phone)];
                 for (kind, typed) in typed {
                     let Some(typed) = typed else { continue };
-                    let Ok(identity) = self.reader().read(kind, &typed, Some(country)) else {
+                    let Ok(identity) = self.reader().read(kind, &typed, Some(note.country)) else {
                         continue;
                     };
                     keys.add(short_of(identity.index), line);
-                    let entered = self.parts.house.entered(identity.index).unwrap_or_default();
+                    let Ok(entered) = self.entered(job, identity.index).await else {
+                        return Ok(Err(Cancelled));
+                    };
                     for user in entered {
                         keys.add(short_of_user(user), line);
                     }
@@ -55,7 +68,49 @@ impl Accounts {
             }
             tokio::task::yield_now().await;
         }
-        Ok(keys.group(lines))
+        Ok(Ok(keys.group(note.lines)))
+    }
+
+    /// Everyone with an entry for an identity. That it cannot be read does not mean nobody.
+    async fn entered(&self, job: &Job, index: BlindIndex) -> Result<Vec<UserId>, Cancelled> {
+        let mut patience = Patience::with(job);
+        loop {
+            match self.parts.house.entered(index) {
+                Ok(entered) => return Ok(entered),
+                Err(error) => patience.wait(&error.into()).await?,
+            };
+        }
+    }
+
+    /// Looks closer at groups with more lines than one person can have: by the users that the rows
+    /// mean. Anybody may claim the addresses of others' customers, and is meant by none of their
+    /// rows.
+    async fn split(&self, job: &Job, reader: &LineReader, groups: Groups) -> io::Result<Groups> {
+        let (Some(lines), Some(caller)) =
+            (groups.lines_beyond(GROUP_LINES_MAX), self.company_of(job))
+        else {
+            return Ok(groups);
+        };
+        let note = job.note();
+        let received = (note.country, note.received_ms.unwrap_or(u64::MAX));
+        let mut keys = Keys::for_lines(0);
+        for block in 0..reader.blocks() {
+            let block = reader.block(block)?;
+            for (line, bytes) in block.into_iter().filter(|(line, _)| lines.has(*line)) {
+                // One that cannot be read is about nobody.
+                let Ok(row) = self.read_row(received, &bytes) else { continue };
+                for (identity, _) in row.identities() {
+                    keys.add(short_of(identity.index), line);
+                }
+                let Ok(meant) = self.meant(job, &caller, &row).await else {
+                    return Ok(Groups::default());
+                };
+                for user in row.user.into_iter().chain(meant) {
+                    keys.add(short_of_user(user), line);
+                }
+            }
+        }
+        Ok(groups.with(&lines, keys.group(note.lines)))
     }
 }
 
