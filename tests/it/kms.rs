@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::brokers::Proxy;
 use crate::moto::moto;
 use crate::node::{Answer, Company, Node, wait_for};
+use crate::syncing::{job, lines, over, post, verdicts, words};
 
 /// The regions of JCAS and those of AWS.
 const REGIONS: [(&str, &str); 3] =
@@ -258,6 +259,40 @@ fn with_no_kms_at_the_start_nothing_is_sealed_or_opened_until_one_is_back() {
     way.mend();
     wait_for("the KMS to be asked again", || (login(&shop, 1).status == 200).then_some(()));
     wait_for("a registration", || (try_register(&shop, 2).status == 201).then_some(()));
+}
+
+#[test]
+fn rows_whose_users_keys_no_kms_opens_wait_until_it_does() {
+    let mut masters = Masters::new();
+    let way = Proxy::to(moto().port());
+    masters.ask_at(0, way.port());
+    let mut node = masters.node();
+    node.start();
+    let shop = node.company("shop", &["NG"]);
+    register(&shop, 1);
+    assert_eq!(node.stop(), 0);
+    // The other regions' KMS wrap a new branch key, and the old one opens nowhere.
+    way.cut(false);
+    node.start();
+    let shop = shop.at(&node);
+    let row = |number: usize| {
+        let email = format!("p{number}@example.com");
+        json!({ "email": email, "profile": { "nickname": "Ada" } })
+    };
+    let id = post(&shop, &lines(&[row(1), row(2)]));
+    // More often than a key is tried that is not there while the KMS is.
+    wait_for("the KMS not to be asked so often", || {
+        let job = job(&shop, &id);
+        let waits_for = job.get("waits_for").is_none_or(|it| it == "keys");
+        assert!(job["state"] == "running" && waits_for, "{job}");
+        (kms_of(&node, "eu")["spared"].as_u64().unwrap() > 80).then_some(())
+    });
+    assert_eq!(job(&shop, &id)["waits_for"], "keys");
+    login(&shop, 1).refused(503, "not_ready");
+    way.mend();
+    let ended = over(&shop, &id);
+    assert_eq!((&ended["state"], &ended["waits_for"]), (&json!("done"), &Value::Null));
+    assert_eq!(words(&verdicts(&shop, &id)), ["applied", "created"]);
 }
 
 /// A server that takes connections and answers them all alike, with a status and a body, or not at

@@ -75,6 +75,7 @@ mod sync;
 mod sync_attacks;
 mod sync_disk;
 mod sync_faults;
+mod sync_judging;
 mod sync_story;
 mod tidy;
 mod tls;

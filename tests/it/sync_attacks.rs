@@ -143,6 +143,53 @@ fn with_the_policy_own_a_customer_of_both_is_still_out_of_reach_of_rows() {
 }
 
 #[test]
+fn with_the_policy_own_a_linked_user_of_ones_own_is_no_way_into_the_account() {
+    let now = ago(0);
+    for verified in [false, true] {
+        let world = World::new(verified, "all");
+        let World { node, home, rogue, third } = &world;
+        set_policy(node, third, &[("link", json!("all"))]);
+        let victim = victim_of(home, verified);
+        let own = rogue.register(json!({
+            "country": "NG", "email": "own@example.com", "phone": "+2348030000000",
+            "password": ACCOMPLICES,
+        }));
+        // Who is trusted with it says that they are one person, and is wrong.
+        let link = format!("/v1/users/{own}/link");
+        third.call("POST", &link, json!({ "with": victim })).done(200);
+        let before = seen(home, &victim);
+        let ways = [
+            json!({ "user_id": own }),
+            json!({ "user_id": victim }),
+            json!({ "email": "own@example.com", "email_verified": true }),
+            json!({ "phone": "+2348030000000", "phone_verified": true }),
+        ];
+        for named in &ways {
+            for when in [None, Some("1991-01-01T00:00:00Z"), Some(now.as_str())] {
+                for row in takeovers(named, when) {
+                    let came = synced(rogue, std::slice::from_ref(&row)).remove(0);
+                    let is_active = row["status"] == "active";
+                    let is_refused = came.starts_with("invalid policy_denied ");
+                    assert!(is_refused || (is_active && came == "unchanged"), "{row}: {came}");
+                }
+            }
+        }
+        for row in [
+            json!({ "user_id": own, "email": "other@example.com" }),
+            json!({ "user_id": own, "phone": null }),
+            json!({ "email": "own@example.com", "phone": "+2348030000001" }),
+        ] {
+            assert_eq!(synced(rogue, &[row]), ["invalid policy_denied email"]);
+        }
+        // A bystander's word that the victim's identities are the rogue's own user's, neither.
+        let row = json!({ "email": "own@example.com", "phone": PHONE, "phone_verified": true });
+        let came = synced(rogue, &[row]).remove(0);
+        assert!(["invalid policy_denied email", "unchanged"].contains(&&*came), "{came}");
+        assert_eq!(seen(home, &victim), before);
+    }
+}
+
+#[test]
 fn whom_a_company_shut_out_no_others_nightly_list_lets_in() {
     let world = World::new(true, "all");
     let World { node, home, rogue, third } = &world;
