@@ -22,6 +22,7 @@
 //! It must never know where a sealed value is stored, or who may see it.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use aes::Aes256;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
@@ -105,6 +106,8 @@ macro_rules! sealing_key {
         pub struct $name {
             secret: Zeroizing<[u8; KEY_BYTES]>,
             id: [u8; $id_bytes],
+            /// What marks of values are derived with, from when one is made first.
+            marks: OnceLock<Derivation>,
         }
 
         impl $name {
@@ -133,7 +136,7 @@ macro_rules! sealing_key {
                 for (to, from) in id.iter_mut().zip(digest) {
                     *to = from;
                 }
-                Self { secret, id }
+                Self { secret, id, marks: OnceLock::new() }
             }
         }
 
@@ -211,7 +214,7 @@ pub fn branch_of(sealed: &[u8]) -> Option<[u8; 16]> {
 /// A short mark of `clear`, the same for the same value in the same register of the same user, and
 /// unrelated otherwise: it tells `unchanged` without opening anything.
 pub fn fingerprint(key: &UserKey, register: &[u8], clear: &[u8]) -> [u8; 16] {
-    let derivation = Derivation::new(b"", &key.secret);
+    let derivation = key.marks.get_or_init(|| Derivation::new(b"", &key.secret));
     let tag = keyed::tag(&derivation.key(&[b"jcas fingerprint v1", register]), &[clear]);
     let mut mark = [0; 16];
     for (to, from) in mark.iter_mut().zip(tag) {

@@ -2,8 +2,12 @@
 //!
 //! A line has a few keys, numbers made from blind indexes and user ids. Lines with a key in common
 //! are in one group. Keys are short, so lines may come together that are about different people;
-//! whoever reads a group tells them apart. It takes 12 bytes a key and 4 a line, and what is kept
+//! whoever reads a group tells them apart. It takes 8 bytes a key and 4 a line, and what is kept
 //! afterwards is a bit a line, and 8 bytes for each line that is not alone.
+
+/// How many bits a line's number has at most: `sync.lines_max` is below 2^25. The other 39 of an
+/// entry are the key's: of twenty million lines some thousands come together by chance.
+const LINE_BITS: u32 = 25;
 
 /// One bit a line.
 #[derive(Debug, Clone, Default)]
@@ -31,23 +35,28 @@ impl Bits {
     }
 }
 
-/// The keys of all lines, while they are gathered.
-#[derive(Debug)]
-pub(super) struct Keys(Vec<[u8; 12]>);
+/// The keys of all lines, while they are gathered: the random end of each, and the line.
+#[derive(Debug, Default)]
+pub(super) struct Keys(Vec<u64>);
 
 impl Keys {
     /// Room for the keys of so many lines: not memory before it is used.
-    pub(super) fn for_lines(lines: u32) -> Self {
-        Self(Vec::with_capacity(usize::try_from(lines).unwrap_or_default().saturating_mul(3)))
+    pub(super) fn for_lines(lines: usize) -> Self {
+        Self(Vec::with_capacity(lines.saturating_mul(3)))
     }
 
-    /// Notes a key of a line.
+    /// Notes a key of a line. Its end is what is looked at.
     pub(super) fn add(&mut self, key: [u8; 8], line: u32) {
-        let mut entry = [0; 12];
-        let (to_key, to_line) = entry.split_at_mut(8);
-        to_key.copy_from_slice(&key);
-        to_line.copy_from_slice(&line.to_be_bytes());
-        self.0.push(entry);
+        let entry = (u64::from_be_bytes(key) << LINE_BITS) | u64::from(line);
+        // The two identities of a row mostly lead to one user.
+        if self.0.last() != Some(&entry) {
+            self.0.push(entry);
+        }
+    }
+
+    /// Adds what was gathered of other lines.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
     }
 
     /// Puts the lines that share keys together.
@@ -56,11 +65,8 @@ impl Keys {
         let mut parents: Vec<u32> = (0..lines).collect();
         for pair in self.0.windows(2) {
             let [one, other] = pair else { continue };
-            let (Some((key, line)), Some((same, next))) = (split(one), split(other)) else {
-                continue;
-            };
-            if key == same {
-                join(&mut parents, line, next);
+            if (one ^ other) >> LINE_BITS == 0 {
+                join(&mut parents, line_of(*one), line_of(*other));
             }
         }
         drop(self);
@@ -81,9 +87,8 @@ impl Keys {
     }
 }
 
-fn split(entry: &[u8; 12]) -> Option<(&[u8; 8], u32)> {
-    let (key, line) = entry.split_first_chunk()?;
-    Some((key, u32::from_be_bytes(*line.first_chunk()?)))
+fn line_of(entry: u64) -> u32 {
+    u32::try_from(entry & ((1 << LINE_BITS) - 1)).unwrap_or(u32::MAX)
 }
 
 /// The first line of a line's group.
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn lines_that_share_keys_over_others_are_one_group_and_the_rest_is_alone() {
-        let mut keys = Keys::for_lines(8);
+        let mut keys = Keys::default();
         // 0 and 5 share a key, 5 and 9 another; 3 and 4 a third; 1 has one of its own.
         for (key, line) in [(1, 0), (1, 5), (2, 5), (2, 9), (3, 4), (3, 3), (4, 1)] {
             keys.add([key; 8], line);
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn of_a_group_with_too_many_lines_what_is_found_anew_stands() {
         let group = |entries: &[(u8, u32)]| {
-            let mut keys = Keys::for_lines(8);
+            let mut keys = Keys::default();
             entries.iter().for_each(|(key, line)| keys.add([*key; 8], *line));
             keys.group(10)
         };
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn a_chain_of_many_lines_is_one_group() {
         let lines = 10_000_u32;
-        let mut keys = Keys::for_lines(8);
+        let mut keys = Keys::default();
         for line in (0..lines).rev() {
             keys.add(u64::from(line).to_be_bytes(), line);
             keys.add(u64::from(line + 1).to_be_bytes(), line);

@@ -1,10 +1,13 @@
 //! A stream cut into lines, and lines gathered into blocks for the spool.
 
 use std::io;
+use std::sync::Arc;
 
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::spool::Blocks;
+use crate::crypto::sealing::JobKey;
+use crate::spool::{Blocks, Part, Spool};
 
 use super::row::{ROW_BYTES_MAX, TOO_LONG};
 
@@ -119,7 +122,13 @@ pub(super) struct LineReader {
 }
 
 impl LineReader {
-    pub(super) fn new(blocks: Blocks) -> Self {
+    /// The rows of a job.
+    pub(super) fn of(spool: &Spool, job: Uuid, key: Arc<JobKey>) -> io::Result<Self> {
+        let rows = spool.read(job, Part::Rows, key)?;
+        Ok(Self::new(rows.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?))
+    }
+
+    fn new(blocks: Blocks) -> Self {
         let mut firsts = Vec::with_capacity(blocks.len());
         let mut lines = 0_u32;
         for number in 0..blocks.len() {

@@ -15,7 +15,6 @@ use crate::accounts::error::AccountError;
 use crate::crypto::sealing::JobKey;
 use crate::events::event::Cause;
 use crate::events::stamp::Revision;
-use crate::spool::Part;
 
 use super::apply::Asker;
 use super::course::Course;
@@ -84,12 +83,10 @@ impl Accounts {
         let note = job.note();
         let key = self.patiently(job, || self.job_key(job)).await?;
         let spool = &self.syncs.parts.spool;
-        let rows = spool.read(job.number, Part::Rows, Arc::clone(&key))?;
-        let mut reader =
-            LineReader::new(rows.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?);
+        let mut reader = LineReader::of(spool, job.number, Arc::clone(&key))?;
         let mut course = Course::resume(spool, job.number, &key, note.lines)?;
         job.change(|note| note.counts = course.counts);
-        let groups = self.group(job, &reader).await?;
+        let groups = self.group(job, &key, &reader).await?;
         let started = Revision::from_unix_ms(note.started_ms.unwrap_or(now));
         let mut running = Running {
             accounts: self,

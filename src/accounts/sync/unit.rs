@@ -1,10 +1,13 @@
 //! The lines that may be about one person: found, and read together.
 
 use std::io;
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use crate::accounts::Accounts;
+use crate::crypto::sealing::JobKey;
 use crate::events::ids::{BlindIndex, IdentityKind, UserId};
 
 use super::groups::{Groups, Keys};
@@ -28,47 +31,76 @@ pub(super) struct Unit {
 
 impl Accounts {
     /// Which lines may be about one person. Of a job that is to end, nothing is said.
-    pub(super) async fn group(&self, job: &Job, reader: &LineReader) -> io::Result<Groups> {
-        match self.group_by_all(job, reader).await? {
+    pub(super) async fn group(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        key: &Arc<JobKey>,
+        reader: &LineReader,
+    ) -> io::Result<Groups> {
+        match self.group_by_all(job, key).await? {
             Ok(groups) => self.split(job, reader, groups).await,
             Err(Cancelled) => Ok(Groups::default()),
         }
     }
 
     /// By identities, and by everybody who has an entry for one of them: read from the indexes
-    /// alone, of more people than the rows can be about.
+    /// alone, of more people than the rows can be about. All threads of jobs share the blocks out.
     async fn group_by_all(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        key: &Arc<JobKey>,
+    ) -> io::Result<Result<Groups, Cancelled>> {
+        let home = &self.syncs.parts.home;
+        let threads = home.threads().max(1);
+        let shares = (0..threads).map(|first| {
+            let (accounts, job, key) = (Arc::clone(self), Arc::clone(job), Arc::clone(key));
+            let share = async move { accounts.keys_of_blocks(&job, key, (first, threads)).await };
+            share.boxed()
+        });
+        let Some(found) = home.spread(shares.collect()).await else { return Ok(Err(Cancelled)) };
+        let mut keys: Option<Keys> = None;
+        for share in found {
+            match (share?, &mut keys) {
+                (Ok(share), Some(keys)) => keys.append(share),
+                (Ok(share), None) => keys = Some(share),
+                (Err(Cancelled), _) => return Ok(Err(Cancelled)),
+            }
+        }
+        Ok(Ok(keys.unwrap_or_default().group(job.note().lines)))
+    }
+
+    /// The keys of every so many-th block's lines, from one on.
+    async fn keys_of_blocks(
         &self,
         job: &Job,
-        reader: &LineReader,
-    ) -> io::Result<Result<Groups, Cancelled>> {
+        key: Arc<JobKey>,
+        (first, step): (usize, usize),
+    ) -> io::Result<Result<Keys, Cancelled>> {
         let note = job.note();
-        let mut keys = Keys::for_lines(note.lines);
-        for block in 0..reader.blocks() {
+        let reader = LineReader::of(&self.syncs.parts.spool, job.number, key)?;
+        let mut keys = Keys::for_lines(usize::try_from(note.lines).unwrap_or_default() / step);
+        for block in (first..reader.blocks()).step_by(step) {
             for (line, bytes) in reader.block(block)? {
                 let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
-                if let Some(user) = named.user_id {
-                    keys.add(short_of_user(user), line);
-                }
                 let typed =
                     [(IdentityKind::Email, named.email), (IdentityKind::Phone, named.phone)];
-                for (kind, typed) in typed {
-                    let Some(typed) = typed else { continue };
-                    let Ok(identity) = self.reader().read(kind, &typed, Some(note.country)) else {
-                        continue;
-                    };
+                let identities = typed.into_iter().filter_map(|(kind, typed)| {
+                    self.reader().read(kind, &typed?, Some(note.country)).ok()
+                });
+                let mut users: Vec<_> = named.user_id.into_iter().collect();
+                for identity in identities {
                     keys.add(short_of(identity.index), line);
-                    let Ok(entered) = self.entered(job, identity.index).await else {
-                        return Ok(Err(Cancelled));
-                    };
-                    for user in entered {
-                        keys.add(short_of_user(user), line);
+                    match self.entered(job, identity.index).await {
+                        Ok(entered) => users.extend(entered),
+                        Err(Cancelled) => return Ok(Err(Cancelled)),
                     }
                 }
+                users.sort_unstable();
+                users.iter().for_each(|user| keys.add(short_of_user(*user), line));
             }
             tokio::task::yield_now().await;
         }
-        Ok(Ok(keys.group(note.lines)))
+        Ok(Ok(keys))
     }
 
     /// Everyone with an entry for an identity. That it cannot be read does not mean nobody.
@@ -93,7 +125,7 @@ impl Accounts {
         };
         let note = job.note();
         let received = (note.country, note.received_ms.unwrap_or(u64::MAX));
-        let mut keys = Keys::for_lines(0);
+        let mut keys = Keys::default();
         for block in 0..reader.blocks() {
             let block = reader.block(block)?;
             for (line, bytes) in block.into_iter().filter(|(line, _)| lines.has(*line)) {
