@@ -101,13 +101,12 @@ const JOB_VALUE: Form<8> = Form { version: 4, domain: b"jcas sealed job value v1
 /// Defines a key of 32 secret bytes that is named by a digest of itself. Two types, because a
 /// branch key where a user key is due must not compile.
 macro_rules! sealing_key {
-    ($(#[$doc:meta])* $name:ident, $id_bytes:literal, $id_domain:literal) => {
+    ($(#[$doc:meta])* $name:ident, $id_bytes:literal, $id_domain:literal $(, $kept:ident: $of:ty)?) => {
         $(#[$doc])*
         pub struct $name {
             secret: Zeroizing<[u8; KEY_BYTES]>,
             id: [u8; $id_bytes],
-            /// What marks of values are derived with, from when one is made first.
-            marks: OnceLock<Derivation>,
+            $($kept: OnceLock<$of>,)?
         }
 
         impl $name {
@@ -136,7 +135,7 @@ macro_rules! sealing_key {
                 for (to, from) in id.iter_mut().zip(digest) {
                     *to = from;
                 }
-                Self { secret, id, marks: OnceLock::new() }
+                Self { secret, id, $($kept: OnceLock::new(),)? }
             }
         }
 
@@ -149,8 +148,9 @@ macro_rules! sealing_key {
 }
 
 sealing_key! {
-    /// Seals the values of one user. A user has one or more; every sealed value names its own.
-    UserKey, 8, b"jcas user key id"
+    /// Seals the values of one user. A user has one or more; every sealed value names its own. What
+    /// marks of values are derived with is kept from when one is made first.
+    UserKey, 8, b"jcas user key id", marks: Derivation
 }
 
 sealing_key! {
