@@ -62,9 +62,7 @@ pub fn require_room(checkpoints: &Checkpoints, fill_percent: u8) -> Result<(), E
 }
 
 fn fits(space: Space, need: u64, fill_percent: u8) -> Result<(), NoRoom> {
-    let limit = u128::from(space.total) * u128::from(fill_percent) / 100;
-    let used = space.total.saturating_sub(space.free);
-    let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_sub(used);
+    let room = space.room(fill_percent);
     if need <= room { Ok(()) } else { Err(NoRoom { need, room, fill_percent }) }
 }
 

@@ -283,6 +283,8 @@ fn sync_parts(
         company_jobs: config.sync.company_jobs,
         in_flight: config.sync.rows_at_once,
         keep_ms: u64::from(config.sync.keep_days) * day_ms,
+        upload: Duration::from_secs(config.sync.upload_s),
+        fill_percent: u8::try_from(config.log.stop_percent).unwrap_or(100),
     };
     let description = deployment.description();
     let folder = deployment.folder().join(SYNC_FOLDER);

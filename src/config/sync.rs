@@ -22,6 +22,8 @@ pub struct SyncConfig {
     pub company_jobs: usize,
     /// Rows of a job that are under way at once, 1 to 4096.
     pub rows_at_once: usize,
+    /// Seconds that a stream may take from its begin to its end, 1 to 86 400.
+    pub upload_s: u64,
     /// Days that jobs and verdicts are kept, 1 to 366.
     pub keep_days: u32,
 }
@@ -36,6 +38,7 @@ impl SyncConfig {
         review.within("sync.company_jobs_at_once", at_once, &(1..=64), "jobs");
         review.within("sync.company_jobs", self.company_jobs, &(1..=100_000), "jobs");
         review.within("sync.rows_at_once", self.rows_at_once, &(1..=4096), "rows");
+        review.within("sync.upload_s", self.upload_s, &(1..=86_400), "s");
         review.within("sync.keep_days", self.keep_days, &(1..=366), "days");
     }
 }

@@ -43,6 +43,15 @@ pub struct Space {
     pub free: u64,
 }
 
+impl Space {
+    /// Bytes that may be written until the device is filled to so many percent.
+    pub fn room(self, fill_percent: u8) -> u64 {
+        let limit = u128::from(self.total) * u128::from(fill_percent) / 100;
+        let used = self.total.saturating_sub(self.free);
+        u64::try_from(limit).unwrap_or(u64::MAX).saturating_sub(used)
+    }
+}
+
 /// A place where files live.
 pub trait Files: Send + Sync {
     /// Opens a file for reading and writing; with `create_new` it must not exist yet.

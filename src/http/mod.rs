@@ -17,7 +17,7 @@
 //! | `replicate` | how many nodes a write waits for |
 //! | `resource` | a resource and its methods |
 //! | `signed` | what a call's token must say |
-//! | `sync` | bulk sync: a stream of rows, jobs, verdicts |
+//! | `sync` `stream` | bulk sync: a stream of rows, jobs, verdicts |
 //! | `trace` | which trace of the caller's a call belongs to |
 //! | `users` `login` `identities` `history` `hash_profiles` `whoami` | what companies call |
 //! | `changes` | what changed since a company asked last |
@@ -61,6 +61,7 @@ mod report;
 pub mod resource;
 mod route;
 pub mod signed;
+mod stream;
 pub mod sync;
 mod trace;
 pub mod users;

@@ -1,19 +1,13 @@
 //! Bulk sync: a stream of rows in, a job, its verdicts.
 
-use std::io::Write as _;
-
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use flate2::write::MultiGzDecoder;
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, timeout_at};
 
 use crate::accounts::error::AccountError;
-use crate::accounts::sync::{JobId, JobView, Receiving, Verdict, VerdictCursor};
+use crate::accounts::sync::{JobId, JobView, Verdict, VerdictCursor};
 use crate::events::ids::Country;
 use crate::events::policy::Scope;
 
@@ -21,10 +15,8 @@ use super::api::Api;
 use super::body::BodyLimits;
 use super::call::{Company, Streamed};
 use super::error::ApiError;
+use super::stream;
 use super::users::country;
-
-/// Compressed bytes that are opened at once: they become a thousand times as many at most.
-const GZIP_BYTES: usize = 1024;
 
 /// Entries of a page where the caller does not say, and at most.
 const LIMITS: (usize, usize) = (100, 1000);
@@ -66,12 +58,12 @@ pub async fn post(
     let gzip = check_media(&request)?;
     let limits = request.app_data::<BodyLimits>().copied().ok_or(ApiError::Internal)?;
     let receiving = api.accounts.receive_sync(&caller, country, dry_run).await?;
-    let mut stream = Incoming { receiving, gzip: gzip.then(|| MultiGzDecoder::new(Vec::new())) };
-    let sent = stream.take(payload, limits).await?;
+    let (receiving, sent) = stream::take(receiving, gzip, payload, limits).await?;
     if digest.is_some_and(|digest| digest != sent) {
+        stream::leave(receiving).await?;
         return Err(ApiError::BodyDigestMismatch);
     }
-    let job_id = stream.finish()?.finish().await?;
+    let job_id = receiving.finish().await?;
     Ok(HttpResponse::Accepted().json(json!({ "job_id": job_id })))
 }
 
@@ -90,55 +82,6 @@ fn check_media(request: &HttpRequest) -> Result<bool, ApiError> {
         (Some(coding), None) if coding == b"gzip" => Ok(true),
         _ => Err(ApiError::StreamEncoding),
     }
-}
-
-/// A stream on its way in.
-struct Incoming {
-    receiving: Receiving,
-    gzip: Option<MultiGzDecoder<Vec<u8>>>,
-}
-
-impl Incoming {
-    /// Takes the stream to its end. Comes back with the digest of what was sent.
-    async fn take(
-        &mut self,
-        mut payload: web::Payload,
-        limits: BodyLimits,
-    ) -> Result<[u8; 32], ApiError> {
-        let (started, mut bytes, mut digest) = (Instant::now(), 0_u64, Sha256::new());
-        loop {
-            let deadline = started + limits.patience_for(bytes);
-            let next = timeout_at(deadline, payload.next()).await;
-            let Some(chunk) = next.map_err(|_| ApiError::RequestTimeout)? else { break };
-            let chunk = chunk.map_err(|_| broken("the stream did not arrive whole"))?;
-            bytes += chunk.len() as u64;
-            digest.update(&chunk);
-            self.write(&chunk)?;
-        }
-        Ok(digest.finalize().into())
-    }
-
-    fn write(&mut self, chunk: &[u8]) -> Result<(), ApiError> {
-        let Some(gzip) = &mut self.gzip else { return Ok(self.receiving.write(chunk)?) };
-        for part in chunk.chunks(GZIP_BYTES) {
-            gzip.write_all(part).map_err(|_| broken("the stream is no gzip"))?;
-            self.receiving.write(gzip.get_ref())?;
-            gzip.get_mut().clear();
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Receiving, ApiError> {
-        if let Some(gzip) = self.gzip.take() {
-            let rest = gzip.finish().map_err(|_| broken("the stream's gzip is cut off"))?;
-            self.receiving.write(&rest)?;
-        }
-        Ok(self.receiving)
-    }
-}
-
-fn broken(detail: &str) -> ApiError {
-    ApiError::MalformedJson(detail.to_owned())
 }
 
 #[derive(Deserialize)]

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::crypto::sealing::JobKey;
-use crate::files::{Files, Space};
+use crate::files::Files;
 
 pub use self::blocks::Blocks;
 
@@ -62,9 +62,9 @@ impl Spool {
         Ok(Self { files, folder, deployment })
     }
 
-    /// How much room there is on its disk.
-    pub fn space(&self) -> io::Result<Space> {
-        self.files.space(&self.folder)
+    /// Bytes that may be written until its disk is filled to so many percent.
+    pub fn room(&self, fill_percent: u8) -> io::Result<u64> {
+        Ok(self.files.space(&self.folder)?.room(fill_percent))
     }
 
     /// The jobs that have a file here, whether or not they have a note.
@@ -159,8 +159,13 @@ impl Spool {
 
     /// How many bytes a job takes.
     pub fn bytes(&self, job: Uuid) -> u64 {
-        let len = |name: &str| self.files.open_read(&self.path(job, name)).ok()?.len().ok();
-        ["rows", "verdicts"].iter().filter_map(|name| len(name)).sum()
+        self.bytes_of(job, Part::Rows).saturating_add(self.bytes_of(job, Part::Verdicts))
+    }
+
+    /// How many bytes a part of a job takes.
+    pub fn bytes_of(&self, job: Uuid, part: Part) -> u64 {
+        let handle = self.files.open_read(&self.path(job, part.name()));
+        handle.and_then(|handle| handle.len()).unwrap_or_default()
     }
 
     /// Removes a part of a job.

@@ -29,7 +29,7 @@ impl Judged {
 impl Accounts {
     /// When the oldest job came whose rows are kept, in milliseconds since 1970.
     pub fn sync_rows_since(&self) -> Option<u64> {
-        self.syncs.jobs().oldest_open()
+        self.syncs.jobs().oldest_rows()
     }
 
     /// Takes users out of the verdicts of all jobs that are over. What they were in is gone from

@@ -1,8 +1,9 @@
 //! All jobs of a node: which there are, who is next, how much they take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -20,6 +21,10 @@ pub(super) struct Job {
     pub(super) noting: Mutex<()>,
     /// Bytes it takes on the disk.
     pub(super) bytes: AtomicU64,
+    /// Bytes it comes to take at most: its rows and the verdicts on them. None once it is over.
+    pub(super) reserved: AtomicU64,
+    /// Whether its rows may be on the disk.
+    pub(super) has_rows: AtomicBool,
     /// Whether it is to end.
     pub(super) cancelled: Arc<AtomicBool>,
     /// How much of it waits for keys.
@@ -34,6 +39,8 @@ impl Job {
             note: Mutex::new(note),
             noting: Mutex::default(),
             bytes: AtomicU64::new(bytes),
+            reserved: AtomicU64::default(),
+            has_rows: AtomicBool::new(true),
             cancelled: Arc::default(),
             without_keys: AtomicUsize::default(),
             address: Mutex::default(),
@@ -54,6 +61,16 @@ impl Job {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Bytes it takes of what there is.
+    fn takes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed).max(self.reserved.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that it is yet to write.
+    fn to_come(&self) -> u64 {
+        self.takes().saturating_sub(self.bytes.load(Ordering::Relaxed))
     }
 
     fn locked(&self) -> MutexGuard<'_, Note> {
@@ -81,6 +98,10 @@ pub struct Bounds {
     pub in_flight: usize,
     /// How long jobs and their verdicts are kept, in milliseconds.
     pub keep_ms: u64,
+    /// How long a stream may take from its begin to its end.
+    pub upload: Duration,
+    /// The device is not filled beyond this, in percent: the log would take no more events.
+    pub fill_percent: u8,
 }
 
 /// Why rows are not taken.
@@ -98,6 +119,8 @@ pub(super) enum Full {
 #[derive(Default)]
 pub(super) struct Jobs {
     known: BTreeMap<Uuid, Arc<Job>>,
+    /// Jobs whose note cannot be read.
+    unread: BTreeSet<Uuid>,
     running: HashMap<Uuid, CompanyId>,
     /// When each company was last given a turn, counted in turns.
     turns: HashMap<CompanyId, u64>,
@@ -134,15 +157,38 @@ impl Jobs {
         self.known.values().filter(over).cloned().collect()
     }
 
-    /// When the oldest job came that is not over, in milliseconds since 1970.
-    pub(super) fn oldest_open(&self) -> Option<u64> {
-        let notes = self.known.values().map(|job| job.note());
-        notes.filter(|note| !note.state.is_over()).map(|note| note.created_ms).min()
+    /// Jobs that are over and whose rows could not be removed.
+    pub(super) fn unsettled(&self) -> Vec<Arc<Job>> {
+        let has_rows = |job: &&Arc<Job>| job.has_rows.load(Ordering::Relaxed);
+        let unsettled = self.known.values().filter(has_rows);
+        unsettled.filter(|job| job.locked().state.is_over()).cloned().collect()
+    }
+
+    /// When the oldest job came whose rows may be on the disk, in milliseconds since 1970.
+    pub(super) fn oldest_rows(&self) -> Option<u64> {
+        let with_rows = self.known.values().filter(|job| job.has_rows.load(Ordering::Relaxed));
+        // A number begins with the time: all that is known of a job whose note cannot be read.
+        let made = |number: &Uuid| {
+            let (seconds, nanos) = number.get_timestamp()?.to_unix();
+            Some(seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000)))
+        };
+        let unread = self.unread.iter().map(|number| made(number).unwrap_or_default());
+        with_rows.map(|job| job.locked().created_ms).chain(unread).min()
+    }
+
+    /// Jobs whose note cannot be read.
+    pub(super) const fn unread(&mut self) -> &mut BTreeSet<Uuid> {
+        &mut self.unread
     }
 
     /// Bytes that all jobs take.
     pub(super) fn bytes(&self) -> u64 {
         self.known.values().map(|job| job.bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Bytes that all jobs are yet to write.
+    pub(super) fn to_come(&self) -> u64 {
+        self.known.values().map(|job| job.to_come()).sum()
     }
 
     /// How many jobs are in a state.
@@ -158,7 +204,7 @@ impl Jobs {
         let company = job.locked().company;
         let (mut of_company, mut all) = (bytes, bytes);
         for other in self.known.values().filter(|other| other.number != job.number) {
-            let bytes = other.bytes.load(Ordering::Relaxed);
+            let bytes = other.takes();
             all = all.saturating_add(bytes);
             if other.locked().company == company {
                 of_company = of_company.saturating_add(bytes);
@@ -239,6 +285,8 @@ pub(super) mod tests {
         company_jobs: 10,
         in_flight: 4,
         keep_ms: 1000,
+        upload: Duration::from_secs(10),
+        fill_percent: 95,
     };
 
     pub(in super::super) fn job(number: u128, company: &str) -> Arc<Job> {
@@ -252,6 +300,8 @@ pub(super) mod tests {
             state: State::Queued,
             lines: 1,
             rows: 1,
+            verdict_bytes: 0,
+            waiting: 0,
             sealed_key: String::new(),
             branch: crate::events::ids::BranchKeyId([0; 16]),
             created_ms: 0,
@@ -302,5 +352,30 @@ pub(super) mod tests {
         other.bytes.store(80, Ordering::Relaxed);
         assert_eq!(jobs.room_for(&one, 40, &BOUNDS), Err(Full::Total));
         assert_eq!(jobs.room_for(&one, 10, &BOUNDS), Ok(()));
+        // What a job is yet to write is its own as what it has written.
+        two.reserved.store(95, Ordering::Relaxed);
+        assert_eq!(jobs.room_for(&one, 6, &BOUNDS), Err(Full::Company));
+        assert_eq!(jobs.to_come(), 35);
+    }
+
+    #[test]
+    fn the_oldest_rows_are_those_of_a_job_that_is_over_while_they_are_there() {
+        let mut jobs = Jobs::default();
+        assert_eq!(jobs.oldest_rows(), None);
+        for (number, created_ms) in [(1, 500), (2, 900)] {
+            let job = job(number, "a");
+            job.change(|note| note.created_ms = created_ms);
+            jobs.insert(job);
+        }
+        let first = jobs.get(Uuid::from_u128(1)).unwrap();
+        assert!(jobs.unsettled().is_empty());
+        first.change(|note| note.state = State::Done);
+        assert_eq!((jobs.oldest_rows(), jobs.unsettled().len()), (Some(500), 1));
+        first.has_rows.store(false, Ordering::Relaxed);
+        assert_eq!((jobs.oldest_rows(), jobs.unsettled().len()), (Some(900), 0));
+        jobs.unread().insert("019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607".parse().unwrap());
+        assert_eq!(jobs.oldest_rows(), Some(900), "that one came in 2025");
+        jobs.unread().insert(Uuid::from_u128(7));
+        assert_eq!(jobs.oldest_rows(), Some(0), "nobody knows when");
     }
 }

@@ -23,7 +23,7 @@ use super::verdict::{Came, Judged, Verdict};
 pub(super) enum Passed {
     Judged(Vec<Judged>),
     /// It names a time that has not come yet.
-    Waits(Unit, u64),
+    Waits(u64),
     Cancelled,
 }
 
@@ -82,7 +82,7 @@ impl Judge {
         }
         let latest = rows.iter().filter_map(|(_, row)| row.latest()).max().unwrap_or_default();
         if self.may_wait && latest > self.accounts.parts.clock.unix_ms() {
-            return Passed::Waits(unit, latest);
+            return Passed::Waits(latest);
         }
         let Ok(people) = self.people(rows).await else { return Passed::Cancelled };
         for person in people {

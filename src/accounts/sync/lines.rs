@@ -10,9 +10,20 @@ use crate::crypto::sealing::JobKey;
 use crate::spool::{Blocks, Part, Spool};
 
 use super::row::{ROW_BYTES_MAX, TOO_LONG};
+use super::verdict::bytes_max;
 
 /// A block is closed at the line that brings it here: with one more line it is still below 64 KiB.
 const BLOCK_BYTES: usize = 46 * 1024;
+
+/// What a stream came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) lines: u32,
+    /// Lines that are not blank.
+    pub(super) rows: u32,
+    /// Most bytes that the verdicts on them take.
+    pub(super) verdict_bytes: u64,
+}
 
 /// Cuts a stream into lines and spools them. What is longer than a row may be leaves a mark.
 pub(super) struct LineWriter {
@@ -26,6 +37,8 @@ pub(super) struct LineWriter {
     pub(super) lines: u32,
     /// Lines that are not blank.
     pub(super) rows: u32,
+    /// Most bytes that the verdicts on them take.
+    verdict_bytes: u64,
     /// Whether the first bytes were looked at for a byte order mark.
     begun: bool,
 }
@@ -41,13 +54,19 @@ impl LineWriter {
             items: 0,
             lines: 0,
             rows: 0,
+            verdict_bytes: 0,
             begun: false,
         }
     }
 
-    /// Bytes on the disk, and those that will be there soon.
-    pub(super) fn bytes(&self) -> u64 {
-        self.blocks.bytes() + self.block.len() as u64
+    /// Bytes on the disk.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.blocks.bytes()
+    }
+
+    /// Bytes that the lines and the verdicts on them come to take.
+    pub(super) fn takes(&self) -> u64 {
+        self.bytes() + self.block.len() as u64 + self.verdict_bytes
     }
 
     /// Takes the next bytes.
@@ -84,7 +103,10 @@ impl LineWriter {
             self.block.extend_from_slice(TOO_LONG);
         }
         let line = self.block.get(self.line_start..).unwrap_or_default();
-        self.rows += u32::from(!line.trim_ascii().is_empty());
+        if !line.trim_ascii().is_empty() {
+            self.rows += 1;
+            self.verdict_bytes += bytes_max(line);
+        }
         self.block.push(b'\n');
         (self.line_start, self.too_long) = (self.block.len(), false);
         self.items += 1;
@@ -102,13 +124,14 @@ impl LineWriter {
     }
 
     /// Takes the last line, whether or not it ended, and waits until all are on the disk.
-    pub(super) fn finish(mut self) -> io::Result<(u32, u32, u64)> {
+    pub(super) fn finish(&mut self) -> io::Result<Written> {
         if self.block.len() > self.line_start || self.too_long {
             self.end_line()?;
         }
         self.flush()?;
         self.blocks.sync()?;
-        Ok((self.lines, self.rows, self.blocks.bytes()))
+        let Self { lines, rows, verdict_bytes, .. } = *self;
+        Ok(Written { lines, rows, verdict_bytes })
     }
 }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `receive` `lines` | the stream on its way to the spool |
 //! | `note` `jobs` | what is known of a job, who is next, how much they take |
+//! | `keeping` | jobs that earlier lives of the node left, and the end of each |
 //! | `run` `course` `judge` `patience` | a job from its rows to its verdicts, in spite of all |
 //! | `groups` `unit` `merge` | which rows are about one person, and what they say together |
 //! | `row` | one row, read |
@@ -23,6 +24,7 @@ mod forget;
 mod groups;
 mod jobs;
 mod judge;
+mod keeping;
 mod lines;
 mod merge;
 mod note;
@@ -36,11 +38,9 @@ mod verdict;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use crate::actors::Unavailable;
 use crate::actors::sync_job::{JobHome, JobParts};
@@ -60,9 +60,6 @@ pub use self::jobs::Bounds;
 pub use self::note::{JobId, State};
 pub use self::receive::Receiving;
 pub use self::verdict::{Counts, VERDICTS, Verdict};
-
-/// How often jobs that were kept long enough are looked for.
-const SWEEP: Duration = Duration::from_hours(1);
 
 /// What bulk syncs are made of.
 pub struct SyncParts {
@@ -193,11 +190,7 @@ impl Accounts {
     /// Ends a job after what it has begun. What it applied stays applied.
     pub fn cancel_sync(&self, caller: &Caller, id: &str) -> Result<JobView, AccountError> {
         let job = self.syncs.find(caller, id)?;
-        // On the disk first: what was answered must hold after a kill, too.
-        if matches!(job.note().state, State::Queued | State::Running) {
-            self.note(&job, |note| note.cancel_asked = true).map_err(|error| unreadable(&error))?;
-        }
-        job.cancelled.store(true, Ordering::Relaxed);
+        self.note_cancel(&job).map_err(|error| unreadable(&error))?;
         if let Some(address) = &*job.address.lock().unwrap_or_else(PoisonError::into_inner) {
             address.cancel();
         }
@@ -258,71 +251,6 @@ impl Accounts {
         self.syncs.jobs().total(verdict)
     }
 
-    /// Goes on with the jobs that were found, and removes those that were kept long enough, now and
-    /// from time to time.
-    pub async fn keep_syncs(self: Arc<Self>) {
-        loop {
-            self.sweep_jobs();
-            self.start_jobs();
-            tokio::time::sleep(SWEEP).await;
-        }
-    }
-
-    /// Finds the jobs that an earlier life of the node left. A stream that did not come whole is
-    /// nobody's.
-    pub fn find_syncs(&self) {
-        let spool = &self.syncs.parts.spool;
-        let found = spool.jobs().inspect_err(|error| tracing::error!(%error, "the spool is gone"));
-        for number in found.unwrap_or_default() {
-            match spool.note(number).map(|note| note.map(|bytes| note::read(&bytes))) {
-                Ok(Some(Ok(note))) => self.find_job(number, note),
-                // What was accepted is not thrown away because it cannot be read now.
-                Ok(Some(Err(error))) => {
-                    tracing::error!(job = %number, %error, "a job's note cannot be read");
-                }
-                Err(error) => {
-                    tracing::error!(job = %number, %error, "a job's note cannot be read");
-                }
-                Ok(None) if self.syncs.jobs().get(number).is_some() => {}
-                Ok(None) => {
-                    if let Err(error) = spool.remove(number) {
-                        tracing::warn!(%error, "what came of a broken stream cannot be removed");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Goes on with a job as far as an earlier life of the node brought it.
-    fn find_job(&self, number: Uuid, mut note: note::Note) {
-        if note.state == State::Running {
-            note.state = State::Queued;
-        }
-        let (is_over, cancel_asked) = (note.state.is_over(), note.cancel_asked);
-        let bytes = self.syncs.parts.spool.bytes(number);
-        let job = Arc::new(Job::new(number, note, bytes));
-        self.syncs.jobs().insert(Arc::clone(&job));
-        if is_over {
-            // The end was noted, and then the node was killed.
-            self.remove_rows(&job);
-        } else if cancel_asked && self.syncs.jobs().withdraw(number) {
-            self.end_job(&job, State::Cancelled);
-            self.syncs.jobs().ended(number);
-        }
-    }
-
-    fn sweep_jobs(&self) {
-        let bounds = &self.syncs.parts.bounds;
-        let oldest = self.parts.clock.unix_ms().saturating_sub(bounds.keep_ms);
-        let over = self.syncs.jobs().over_before(oldest);
-        for job in over {
-            match self.syncs.parts.spool.remove(job.number) {
-                Ok(()) => self.syncs.jobs().remove(job.number),
-                Err(error) => tracing::warn!(%error, "a job that is over cannot be removed"),
-            }
-        }
-    }
-
     /// Begins as many of the waiting jobs as may run.
     pub(super) fn start_jobs(self: &Arc<Self>) {
         loop {
@@ -352,40 +280,6 @@ impl Accounts {
             vault.open_for_company(note.company.as_str(), &place, note.branch, &sealed).await?;
         let secret = opened.first_chunk().copied().ok_or(super::vault::KeyFailure::Broken)?;
         Ok(Arc::new(JobKey::from_bytes(secret)))
-    }
-
-    /// Notes that a job is over. Its rows are not kept.
-    fn end_job(&self, job: &Job, state: State) {
-        let now = self.parts.clock.unix_ms();
-        let end = |note: &mut note::Note| (note.state, note.finished_ms) = (state, Some(now));
-        if let Err(error) = self.note(job, end) {
-            // It is told all the same. The next start of the node takes it up once more, for which
-            // its rows stay.
-            tracing::warn!(%error, "the end of a job is not noted");
-            job.change(end);
-            return;
-        }
-        self.remove_rows(job);
-    }
-
-    /// Rows are kept for their job alone.
-    fn remove_rows(&self, job: &Job) {
-        let spool = &self.syncs.parts.spool;
-        if let Err(error) = spool.remove_part(job.number, Part::Rows) {
-            tracing::warn!(%error, "the rows of a job that is over cannot be removed");
-        }
-        job.bytes.store(spool.bytes(job.number), Ordering::Relaxed);
-    }
-
-    /// Changes what is noted of a job, on the disk first.
-    fn note(&self, job: &Job, change: impl FnOnce(&mut note::Note)) -> std::io::Result<()> {
-        let _one = job.noting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = job.note();
-        change(&mut changed);
-        let bytes = serde_json::to_vec(&changed).map_err(std::io::Error::other)?;
-        self.syncs.parts.spool.write_note(job.number, &bytes)?;
-        job.change(|note| *note = changed);
-        Ok(())
     }
 }
 

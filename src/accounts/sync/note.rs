@@ -79,6 +79,12 @@ pub(super) struct Note {
     pub(super) state: State,
     pub(super) lines: u32,
     pub(super) rows: u32,
+    /// Most bytes that the verdicts on them take.
+    #[serde(default)]
+    pub(super) verdict_bytes: u64,
+    /// Most groups of lines that waited for their time while others were applied.
+    #[serde(default)]
+    pub(super) waiting: u32,
     /// What seals the job's files, itself sealed under a branch key: hexadecimal.
     pub(super) sealed_key: String,
     pub(super) branch: BranchKeyId,

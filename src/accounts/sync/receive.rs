@@ -1,8 +1,12 @@
 //! A stream of rows on its way to the spool. Until it is finished it is nobody's: dropped before
 //! that, it leaves nothing.
+//!
+//! Room is kept for the rows and for the verdicts on them from the start, so that a job that was
+//! taken comes to its end, and no company takes more of the disk than it may have.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -10,6 +14,7 @@ use crate::accounts::Accounts;
 use crate::accounts::caller::Caller;
 use crate::accounts::error::AccountError;
 use crate::accounts::vault::KeyFailure;
+use crate::actors::Unavailable;
 use crate::crypto::sealing::JobKey;
 use crate::events::ids::Country;
 use crate::events::policy::Scope;
@@ -29,7 +34,10 @@ pub struct Receiving {
     accounts: Arc<Accounts>,
     job: Arc<Job>,
     lines: Option<LineWriter>,
-    looked_at: u64,
+    /// Bytes of rows that came, whether or not they are kept.
+    came: u64,
+    /// How much it takes when it is looked next how much room is left.
+    look_at: u64,
     done: bool,
 }
 
@@ -64,6 +72,8 @@ impl Accounts {
             state: State::Receiving,
             lines: 0,
             rows: 0,
+            verdict_bytes: 0,
+            waiting: 0,
             sealed_key: hex::encode(sealed_key),
             branch,
             created_ms: now,
@@ -74,61 +84,102 @@ impl Accounts {
             counts: Counts::default(),
         };
         let job = Arc::new(Job::new(number, note, 0));
-        let blocks = self.syncs.parts.spool.create(number, Part::Rows, Arc::new(key));
-        let blocks = blocks.map_err(|error| unreadable(&error))?;
         self.syncs.jobs().insert(Arc::clone(&job));
-        let lines = Some(LineWriter::new(blocks));
         let accounts = Arc::clone(self);
-        Ok(Receiving { accounts, job, lines, looked_at: 0, done: false })
+        let mut receiving =
+            Receiving { accounts, job, lines: None, came: 0, look_at: 0, done: false };
+        let beginning = tokio::task::spawn_blocking(move || {
+            receiving.look(0)?;
+            let spool = &receiving.accounts.syncs.parts.spool;
+            let blocks = spool.create(number, Part::Rows, Arc::new(key));
+            receiving.lines = Some(LineWriter::new(blocks.map_err(|error| unreadable(&error))?));
+            Ok(receiving)
+        });
+        beginning.await.map_err(|_| Unavailable::NotReady)?
     }
 }
 
 impl Receiving {
-    /// Takes the next bytes of the rows.
+    /// Most bytes that a stream may have, as it is sent and as it is opened.
+    pub fn bytes_max(&self) -> u64 {
+        self.accounts.syncs.parts.bounds.company_bytes
+    }
+
+    /// How long a stream may take from its begin to its end.
+    pub fn time_max(&self) -> Duration {
+        self.accounts.syncs.parts.bounds.upload
+    }
+
+    /// Takes the next bytes of the rows. It seals and writes, so it is no work for a thread that
+    /// answers calls.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), AccountError> {
+        self.came = self.came.saturating_add(bytes.len() as u64);
+        // What comes may be left out of what is kept, without end.
+        if self.came > self.bytes_max() {
+            return Err(too_long());
+        }
         let Some(lines) = &mut self.lines else { return Ok(()) };
         lines.push(bytes).map_err(|error| unreadable(&error))?;
-        let bounds = &self.accounts.syncs.parts.bounds;
-        if lines.lines >= bounds.lines {
+        if lines.lines >= self.accounts.syncs.parts.bounds.lines {
             return Err(AccountError::SyncTooLong("a stream has too many lines"));
         }
-        let taken = lines.bytes();
-        self.job.bytes.store(taken, Ordering::Relaxed);
-        if taken < self.looked_at {
-            return Ok(());
-        }
-        self.looked_at = taken + LOOK_BYTES;
-        let room = self.accounts.syncs.jobs().room_for(&self.job, taken, bounds);
+        let takes = lines.takes();
+        self.job.bytes.store(lines.bytes(), Ordering::Relaxed);
+        if takes < self.look_at { Ok(()) } else { self.look(takes) }
+    }
+
+    /// Looks whether there is room for so many bytes, the company's, all companies' and the disk's,
+    /// beside what other jobs are yet to write.
+    fn look(&mut self, takes: u64) -> Result<(), AccountError> {
+        self.look_at = takes.saturating_add(LOOK_BYTES);
+        self.job.reserved.store(takes, Ordering::Relaxed);
+        let syncs = &self.accounts.syncs;
+        let (room, to_come) = {
+            let jobs = syncs.jobs();
+            (jobs.room_for(&self.job, takes, &syncs.parts.bounds), jobs.to_come())
+        };
         room.map_err(|full| match full {
-            Full::TooLong => {
-                AccountError::SyncTooLong("a stream is longer than a company may have")
-            }
+            Full::TooLong => too_long(),
             Full::Company => AccountError::SyncQuota("the company's jobs take what it may have"),
             Full::Total => AccountError::SpoolFull,
-        })
+        })?;
+        match syncs.parts.spool.room(syncs.parts.bounds.fill_percent) {
+            Ok(room) if room <= to_come => Err(Unavailable::ReadOnly.into()),
+            // A disk that does not say how full it is says so when it is.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Takes the rows for whole. They are on the disk then, and their job is in line.
-    pub async fn finish(mut self) -> Result<String, AccountError> {
-        let Some(lines) = self.lines.take() else { return Err(AccountError::JobNotFound) };
-        let (accounts, job) = (Arc::clone(&self.accounts), Arc::clone(&self.job));
-        let noting = tokio::task::spawn_blocking(move || {
-            let (lines, rows, bytes) = lines.finish()?;
-            job.bytes.store(bytes, Ordering::Relaxed);
-            let now = accounts.parts.clock.unix_ms();
-            let queue = |note: &mut Note| {
-                (note.state, note.lines, note.rows) = (State::Queued, lines, rows);
-                note.received_ms = Some(now);
-            };
-            accounts.note(&job, queue)
-        });
-        let noted = noting.await.map_err(|_| crate::actors::Unavailable::NotReady)?;
-        noted.map_err(|error| unreadable(&error))?;
+    pub async fn finish(self) -> Result<String, AccountError> {
+        let finishing = tokio::task::spawn_blocking(move || self.keep());
+        finishing.await.map_err(|_| Unavailable::NotReady)?
+    }
+
+    fn keep(mut self) -> Result<String, AccountError> {
+        let Some(mut lines) = self.lines.take() else { return Err(AccountError::JobNotFound) };
+        let written = lines.finish().map_err(|error| unreadable(&error))?;
+        self.job.bytes.store(lines.bytes(), Ordering::Relaxed);
+        self.look(lines.takes())?;
+        let (accounts, job) = (&self.accounts, &self.job);
+        let now = accounts.parts.clock.unix_ms();
+        let queue = |note: &mut Note| {
+            (note.state, note.received_ms) = (State::Queued, Some(now));
+            (note.lines, note.rows) = (written.lines, written.rows);
+            note.verdict_bytes = written.verdict_bytes;
+            // It may have been told to end while its rows came.
+            note.cancel_asked = job.is_cancelled();
+        };
+        accounts.note(job, queue).map_err(|error| unreadable(&error))?;
         self.done = true;
         self.accounts.start_jobs();
         let (node, number) = (self.accounts.syncs.parts.node, self.job.number);
         Ok(JobId { node, number }.to_string())
     }
+}
+
+fn too_long() -> AccountError {
+    AccountError::SyncTooLong("a stream is longer than a company may have, with its verdicts")
 }
 
 impl Drop for Receiving {
@@ -138,7 +189,10 @@ impl Drop for Receiving {
         }
         self.lines = None;
         if let Err(error) = self.accounts.syncs.parts.spool.remove(self.job.number) {
+            // It stays a job with rows until they are gone.
             tracing::warn!(%error, "what came of a broken stream cannot be removed");
+            self.job.change(|note| note.state = State::Failed);
+            return;
         }
         self.accounts.syncs.jobs().remove(self.job.number);
     }

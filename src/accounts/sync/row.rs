@@ -24,7 +24,7 @@ pub(super) const ROW_BYTES_MAX: usize = 16 * 1024;
 pub(super) const TOO_LONG: &[u8] = b"\0";
 
 /// Longest `ref`, in bytes.
-const REF_BYTES_MAX: usize = 256;
+pub(super) const REF_BYTES_MAX: usize = 256;
 
 /// Why a row, or what it asks for, is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

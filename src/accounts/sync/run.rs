@@ -3,6 +3,9 @@
 //! Rows are applied a batch at a time, many of them at once, and their verdicts are made durable
 //! before the next batch. So an interruption costs one batch: its rows are applied again, change
 //! nothing, and are told what they came to the first time.
+//!
+//! Rows that name a time to come are left out, and once it has come the rows without a verdict are
+//! passed again. Nothing of them is kept in memory but the latest time.
 
 use std::io;
 use std::sync::Arc;
@@ -28,8 +31,10 @@ use super::unit::{Unit, read_group};
 use super::unreadable;
 use super::verdict::Judged;
 
-/// Groups of lines that are applied before their verdicts are made durable.
+/// Groups of lines that are applied before their verdicts are made durable, and bytes of them: a
+/// batch is closed at the group that brings it there.
 const BATCH: usize = 2048;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long it waits for what the node cannot do now.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
@@ -92,12 +97,19 @@ impl Accounts {
             accounts: self,
             job,
             key,
-            again_since: again.then_some(started),
-            waiting: Vec::new(),
+            started,
+            // What was being applied comes after what waited then.
+            again: if again { BATCH + usize::try_from(note.waiting).unwrap_or(BATCH) } else { 0 },
+            waiting: 0,
+            until: None,
             batch: Vec::new(),
+            batch_bytes: 0,
         };
-        running.pass(&mut reader, &mut course, &groups).await?;
-        running.wait_and_pass(&mut course).await
+        running.pass(&mut reader, &mut course, &groups, true).await?;
+        if running.wait().await? {
+            running.pass(&mut reader, &mut course, &groups, false).await?;
+        }
+        Ok(())
     }
 
     /// Tries what the node may not be able to do now, until it can or the job is to end.
@@ -143,18 +155,25 @@ struct Running<'a> {
     accounts: &'a Arc<Accounts>,
     job: &'a Arc<Job>,
     key: Arc<JobKey>,
-    again_since: Option<Revision>,
-    waiting: Vec<(Unit, u64)>,
+    /// When the job first began.
+    started: Revision,
+    /// How many of the next groups an earlier run may have applied without noting it.
+    again: usize,
+    /// How many groups name a time to come, and the latest such time.
+    waiting: u32,
+    until: Option<u64>,
     batch: Vec<Unit>,
+    batch_bytes: usize,
 }
 
 impl Running<'_> {
-    /// Applies all lines that have no verdict.
+    /// Applies all lines that have no verdict, or all whose time has come.
     async fn pass(
         &mut self,
         reader: &mut LineReader,
         course: &mut Course,
         groups: &Groups,
+        may_wait: bool,
     ) -> Result<(), Ended> {
         let mut taken = course.done.clone();
         for block in 0..reader.blocks() {
@@ -171,30 +190,46 @@ impl Running<'_> {
                 for line in unit.lines.iter().map(|(line, _)| line).chain(listed) {
                     taken.set(*line);
                 }
+                self.batch_bytes += unit.lines.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
                 self.batch.push(unit);
-                if self.batch.len() >= BATCH {
-                    self.flush(course, true).await?;
+                if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
+                    self.flush(course, may_wait).await?;
                 }
             }
         }
-        self.flush(course, true).await
+        self.flush(course, may_wait).await
     }
 
-    /// Applies the lines whose time had not come.
-    async fn wait_and_pass(&mut self, course: &mut Course) -> Result<(), Ended> {
-        while let Some((_, until)) = self.waiting.iter().max_by_key(|(_, until)| *until) {
-            let left = until.saturating_sub(self.accounts.parts.clock.unix_ms());
+    /// Waits until the time of all lines has come. False where none had to wait.
+    async fn wait(&self) -> Result<bool, Ended> {
+        let Some(until) = self.until else { return Ok(false) };
+        loop {
             if self.job.is_cancelled() {
                 return Err(Ended::Cancelled);
             }
-            if left > 0 {
-                tokio::time::sleep(Duration::from_millis(left).min(PAUSE)).await;
-                continue;
+            match until.saturating_sub(self.accounts.parts.clock.unix_ms()) {
+                0 => return Ok(true),
+                left => tokio::time::sleep(Duration::from_millis(left).min(PAUSE)).await,
             }
-            self.batch.extend(self.waiting.drain(..).map(|(unit, _)| unit));
-            self.flush(course, false).await?;
         }
-        Ok(())
+    }
+
+    /// Notes that groups wait, before any after them is applied: where the next run finds the first
+    /// that may have been applied.
+    fn waits(&mut self, groups: u32, until: Option<u64>) {
+        if groups == 0 {
+            return;
+        }
+        self.waiting = self.waiting.saturating_add(groups);
+        self.until = self.until.max(until);
+        let waiting = self.waiting;
+        if waiting > self.job.note().waiting {
+            let noted = self.accounts.note(self.job, |note| note.waiting = waiting);
+            if let Err(error) = noted {
+                // No more than a word is at stake: `unchanged` for what the job itself did.
+                tracing::warn!(%error, "how far a job is cannot be noted");
+            }
+        }
     }
 
     async fn flush(&mut self, course: &mut Course, may_wait: bool) -> Result<(), Ended> {
@@ -211,16 +246,19 @@ impl Running<'_> {
             country: note.country,
             dry_run: note.dry_run,
             received_ms: note.received_ms.unwrap_or_else(|| self.accounts.parts.clock.unix_ms()),
-            again_since: self.again_since.take(),
+            again_since: (self.again > 0).then_some(self.started),
         };
+        self.again = self.again.saturating_sub(self.batch.len());
+        self.batch_bytes = 0;
         let (accounts, job) = (Arc::clone(self.accounts), Arc::clone(self.job));
         let judge = Arc::new(Judge { accounts, job, asker, may_wait });
         let passed = judge.all(std::mem::take(&mut self.batch)).await.ok_or(Ended::Stopping)?;
         let (mut judged, mut cancelled) = (Vec::new(), false);
+        let (mut waiting, mut until) = (0, None);
         for one in passed {
             match one {
                 Passed::Judged(verdicts) => judged.extend(verdicts),
-                Passed::Waits(unit, until) => self.waiting.push((unit, until)),
+                Passed::Waits(time) => (waiting, until) = (waiting + 1, until.max(Some(time))),
                 Passed::Cancelled => cancelled = true,
             }
         }
@@ -232,6 +270,7 @@ impl Running<'_> {
             counts.add(one.verdict);
         }
         self.keep(course, judged).await?;
+        self.waits(waiting, until);
         self.accounts.syncs.jobs().count_verdicts(&counts);
         self.job.change(|note| note.counts = course.counts);
         let rows = self.accounts.syncs.parts.spool.bytes(self.job.number);

@@ -4,7 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::ids::UserId;
 
-use super::row::Fault;
+use super::row::{Fault, REF_BYTES_MAX};
+
+/// Most bytes that a verdict takes on the disk beside the row's own `ref`.
+const BYTES_MAX: u64 = 400;
+
+/// Most bytes that the verdict on a row takes on the disk. A `ref` is no longer than its row, and a
+/// character of it is written with six at most, where it is one that rows write with a backslash.
+pub(super) fn bytes_max(row: &[u8]) -> u64 {
+    let escapes = row.iter().filter(|byte| **byte == b'\\').count().min(REF_BYTES_MAX);
+    let reference = row.len().min(REF_BYTES_MAX).saturating_add(5 * escapes);
+    BYTES_MAX + reference as u64
+}
+
+/// Most bytes that the verdicts on so many rows take, of which nothing else is known.
+pub(super) fn bytes_max_of(rows: u32) -> u64 {
+    u64::from(rows) * (BYTES_MAX + REF_BYTES_MAX as u64)
+}
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +163,31 @@ impl Came {
             verdict: self.verdict,
             code: self.fault.as_ref().map(|fault| fault.code.to_owned()),
             field: self.fault.as_ref().and_then(|fault| fault.field.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_verdict_takes_more_than_is_kept_free_for_it() {
+        let longest = "changed_at_in_future_and_more";
+        for text in ["\u{1}".repeat(256), "\"".repeat(256), "é".repeat(128), String::new()] {
+            let row = serde_json::to_vec(&serde_json::json!({ "ref": text })).unwrap();
+            let judged = Judged {
+                line: u32::MAX,
+                reference: Some(text),
+                user_id: Some(UserId::from_bytes([0xff; 16])),
+                revision: Some(format!("{}-{:08x}", "f".repeat(32), u32::MAX)),
+                verdict: Verdict::Unchanged,
+                code: Some(longest.to_owned()),
+                field: Some("x".repeat(104)),
+            };
+            let kept = serde_json::to_vec(&judged).unwrap().len() as u64 + 1;
+            // It may be in a block of its own, with a head and what sealing adds.
+            assert!(kept + 80 <= bytes_max(&row), "{kept} bytes");
         }
     }
 }
