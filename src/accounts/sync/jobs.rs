@@ -113,6 +113,8 @@ pub(super) enum Full {
     Company,
     /// All companies' jobs together take what there is.
     Total,
+    /// The disk would be, by the time all jobs have written what they are yet to write.
+    Disk,
 }
 
 /// The table of jobs.
@@ -186,18 +188,21 @@ impl Jobs {
         self.known.values().map(|job| job.bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// Bytes that all jobs are yet to write.
-    pub(super) fn to_come(&self) -> u64 {
-        self.known.values().map(|job| job.to_come()).sum()
-    }
-
     /// How many jobs are in a state.
     pub(super) fn count(&self, state: State) -> usize {
         self.known.values().filter(|job| job.locked().state == state).count()
     }
 
-    /// Whether a job may take so many bytes.
-    pub(super) fn room_for(&self, job: &Job, bytes: u64, bounds: &Bounds) -> Result<(), Full> {
+    /// Whether a job may take so many bytes, which are its own from now on, where the disk has this
+    /// much room.
+    pub(super) fn room_for(
+        &self,
+        job: &Job,
+        bytes: u64,
+        disk: u64,
+        bounds: &Bounds,
+    ) -> Result<(), Full> {
+        job.reserved.store(bytes, Ordering::Relaxed);
         if bytes > bounds.company_bytes {
             return Err(Full::TooLong);
         }
@@ -210,10 +215,15 @@ impl Jobs {
                 of_company = of_company.saturating_add(bytes);
             }
         }
-        match (of_company > bounds.company_bytes, all > bounds.total_bytes) {
-            (true, _) => Err(Full::Company),
-            (false, true) => Err(Full::Total),
-            (false, false) => Ok(()),
+        let to_come: u64 = self.known.values().map(|job| job.to_come()).sum();
+        if of_company > bounds.company_bytes {
+            Err(Full::Company)
+        } else if all > bounds.total_bytes {
+            Err(Full::Total)
+        } else if disk <= to_come {
+            Err(Full::Disk)
+        } else {
+            Ok(())
         }
     }
 
@@ -345,17 +355,34 @@ pub(super) mod tests {
         for job in [&one, &two, &other] {
             jobs.insert(Arc::clone(job));
         }
-        assert_eq!(jobs.room_for(&one, 100, &BOUNDS), Ok(()));
-        assert_eq!(jobs.room_for(&one, 101, &BOUNDS), Err(Full::TooLong));
+        let room_for = |bytes| jobs.room_for(&one, bytes, u64::MAX, &BOUNDS);
+        assert_eq!(room_for(100), Ok(()));
+        assert_eq!(room_for(101), Err(Full::TooLong));
         two.bytes.store(60, Ordering::Relaxed);
-        assert_eq!(jobs.room_for(&one, 41, &BOUNDS), Err(Full::Company));
+        assert_eq!(room_for(41), Err(Full::Company));
         other.bytes.store(80, Ordering::Relaxed);
-        assert_eq!(jobs.room_for(&one, 40, &BOUNDS), Err(Full::Total));
-        assert_eq!(jobs.room_for(&one, 10, &BOUNDS), Ok(()));
+        assert_eq!(room_for(40), Err(Full::Total));
+        assert_eq!(room_for(10), Ok(()));
         // What a job is yet to write is its own as what it has written.
         two.reserved.store(95, Ordering::Relaxed);
-        assert_eq!(jobs.room_for(&one, 6, &BOUNDS), Err(Full::Company));
-        assert_eq!(jobs.to_come(), 35);
+        assert_eq!(room_for(6), Err(Full::Company));
+    }
+
+    #[test]
+    fn the_disk_is_not_filled_by_what_jobs_are_yet_to_write() {
+        let mut jobs = Jobs::default();
+        let (one, other) = (job(1, "a"), job(2, "b"));
+        for job in [&one, &other] {
+            jobs.insert(Arc::clone(job));
+        }
+        other.bytes.store(20, Ordering::Relaxed);
+        other.reserved.store(50, Ordering::Relaxed);
+        let room_for = |bytes, disk| jobs.room_for(&one, bytes, disk, &BOUNDS);
+        assert_eq!(room_for(10, 41), Ok(()));
+        assert_eq!(room_for(10, 40), Err(Full::Disk));
+        one.bytes.store(10, Ordering::Relaxed);
+        assert_eq!(room_for(10, 31), Ok(()), "what is there is no more to come");
+        assert_eq!(room_for(0, 0), Err(Full::Disk));
     }
 
     #[test]

@@ -132,22 +132,17 @@ impl Receiving {
     /// beside what other jobs are yet to write.
     fn look(&mut self, takes: u64) -> Result<(), AccountError> {
         self.look_at = takes.saturating_add(LOOK_BYTES);
-        self.job.reserved.store(takes, Ordering::Relaxed);
         let syncs = &self.accounts.syncs;
-        let (room, to_come) = {
-            let jobs = syncs.jobs();
-            (jobs.room_for(&self.job, takes, &syncs.parts.bounds), jobs.to_come())
-        };
+        let bounds = &syncs.parts.bounds;
+        // A disk that does not say how full it is says so when it is.
+        let disk = syncs.parts.spool.room(bounds.fill_percent).unwrap_or(u64::MAX);
+        let room = syncs.jobs().room_for(&self.job, takes, disk, bounds);
         room.map_err(|full| match full {
             Full::TooLong => too_long(),
             Full::Company => AccountError::SyncQuota("the company's jobs take what it may have"),
             Full::Total => AccountError::SpoolFull,
-        })?;
-        match syncs.parts.spool.room(syncs.parts.bounds.fill_percent) {
-            Ok(room) if room <= to_come => Err(Unavailable::ReadOnly.into()),
-            // A disk that does not say how full it is says so when it is.
-            Ok(_) | Err(_) => Ok(()),
-        }
+            Full::Disk => Unavailable::ReadOnly.into(),
+        })
     }
 
     /// Takes the rows for whole. They are on the disk then, and their job is in line.
