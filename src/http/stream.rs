@@ -26,8 +26,8 @@ const GZIP_BYTES: usize = 1024;
 /// Bytes that are gathered while others are written. What comes beyond them waits at its sender.
 const GATHERED_BYTES: usize = 128 * 1024;
 
-/// Takes a stream to its end. Comes back with the digest of what was sent. What fails leaves nothing
-/// by the time it is told.
+/// Takes a stream to its end. Comes back with the digest of what was sent. What fails leaves
+/// nothing by the time it is told.
 pub(super) async fn take(
     receiving: Receiving,
     is_gzip: bool,

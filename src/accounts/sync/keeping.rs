@@ -123,8 +123,8 @@ impl Accounts {
     }
 
     /// Writes down that a job is over, and removes its rows. What cannot be done now is tried from
-    /// time to time; the next start of the node takes up a job whose end is not noted once more, for
-    /// which its rows stay. Whoever asks holds the lock on what is noted.
+    /// time to time; the next start of the node takes up a job whose end is not noted once more,
+    /// for which its rows stay. Whoever asks holds the lock on what is noted.
     fn settle(&self, job: &Job, end: impl Fn(&mut Note)) {
         match self.write(job, end) {
             Ok(()) => self.remove_rows(job),
@@ -161,8 +161,8 @@ impl Accounts {
         self.syncs.parts.spool.write_note(job.number, &bytes)
     }
 
-    /// Says to a job that it is to end, on the disk first: what was answered must hold after a kill,
-    /// too. A job whose rows are coming has no note, and is told once it has one.
+    /// Says to a job that it is to end, on the disk first: what was answered must hold after a
+    /// kill, too. A job whose rows are coming has no note, and is told once it has one.
     pub(super) fn note_cancel(&self, job: &Job) -> io::Result<()> {
         let _one = job.noting.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(job.note().state, State::Queued | State::Running) {
