@@ -217,7 +217,7 @@ impl Operator {
         let body = body.map(Value::to_string);
         let headers = [("Authorization", bearer.as_str())];
         let call = Outgoing { method, url: &url, headers: &headers, body: body.as_deref() };
-        let Answered { status, body } = client::send(&client::agent(None)?, &call)?;
+        let Answered { status, body, .. } = client::send(&client::agent(None)?, &call)?;
         let answer: Value = serde_json::from_str(&body).context("the answer is not JSON")?;
         if status >= 400 {
             let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");

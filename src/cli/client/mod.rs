@@ -1,5 +1,6 @@
 //! `jcas call`: signs a company's call, sends it and prints the answer. `jcas sync` is in `sync`.
 
+mod patience;
 mod profile;
 mod sign;
 pub mod sync;
@@ -7,6 +8,7 @@ pub mod sync;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -21,7 +23,7 @@ use super::out;
 pub(super) use self::profile::Profile;
 
 /// Longest wait for an answer.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where JCAS is unless somebody says otherwise.
 const USUAL_URL: &str = "http://127.0.0.1:8080";
@@ -206,6 +208,19 @@ pub(super) struct Answered {
     pub(super) status: u16,
     /// The body.
     pub(super) body: String,
+    /// How long to wait before the call is made again, where the answer names seconds.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Answered {
+    /// Reads an answer to its end.
+    fn read(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Self> {
+        let status = answer.status().as_u16();
+        let named = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+        let retry_after = named.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let body = answer.body_mut().read_to_string().context("the answer broke off")?;
+        Ok(Self { status, body, retry_after })
+    }
 }
 
 /// Sends a call.
@@ -222,8 +237,5 @@ pub(super) fn send(agent: &ureq::Agent, call: &Outgoing<'_>) -> anyhow::Result<A
         }
         None => agent.run(request.body(()).context("the call is not valid")?),
     };
-    let mut answer = answered.with_context(|| format!("no answer from {url}; is jcas running?"))?;
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().read_to_string().context("the answer broke off")?;
-    Ok(Answered { status, body })
+    Answered::read(answered.with_context(|| format!("no answer from {url}; is jcas running?"))?)
 }

@@ -99,7 +99,7 @@ pub(super) fn ask_who(
     let url = format!("{}/v1/whoami", url.trim_end_matches('/'));
     let headers = [("X-Api-Key", api_key)];
     let asked = Outgoing { method: "GET", url: &url, headers: &headers, body: None };
-    let Answered { status, body } = send(agent, &asked)?;
+    let Answered { status, body, .. } = send(agent, &asked)?;
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
     let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     // Where calls must be signed the refusal says how.

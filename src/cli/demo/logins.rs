@@ -51,7 +51,7 @@ pub(super) async fn call(
             &Outgoing { method, url: &url, headers: &headers, body: body.as_deref() },
         )
     });
-    let Answered { status, body: text } = called.await??;
+    let Answered { status, body: text, .. } = called.await??;
     let took_ms = started.elapsed().as_millis();
     let body = serde_json::from_str(&text).context("the answer is not JSON")?;
     Ok(Answer { status, body, took_ms })

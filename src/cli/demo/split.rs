@@ -232,7 +232,7 @@ async fn state_hash(node: &Node) -> anyhow::Result<String> {
         let call = Outgoing { method: "GET", url: &url, headers: &headers, body: None };
         client::send(&client::agent(None)?, &call)
     });
-    let Answered { status, body } = asked.await??;
+    let Answered { status, body, .. } = asked.await??;
     let answer: Value = serde_json::from_str(&body).context("the answer is not JSON")?;
     let hash = answer.get("state_hash").and_then(Value::as_str);
     let hash = hash.with_context(|| format!("no state hash: {status} {body}"))?;
