@@ -120,6 +120,15 @@ pub enum AccountError {
     /// Another node has the job.
     #[error("the job is at node {0}, which is not reached from here; ask there")]
     JobNodeUnreachable(NodeId),
+    /// A part of an upload begins elsewhere than the last one ended.
+    #[error("the next part begins at {offset}")]
+    UploadOffset {
+        /// Where the last part ended.
+        offset: u64,
+    },
+    /// Another part of the upload is coming, or it is being read.
+    #[error("another part of the upload is on its way; ask for the offset again")]
+    UploadBusy,
     /// A stream of rows is longer than any may be.
     #[error("{0}")]
     SyncTooLong(&'static str),

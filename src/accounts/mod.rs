@@ -148,6 +148,7 @@ pub struct Accounts {
     request_ids: Subkey,
     token_ids: Subkey,
     cursors: Subkey,
+    upload_digests: Subkey,
     syncs: sync::Syncs,
 }
 
@@ -198,6 +199,7 @@ impl Accounts {
             request_ids: parts.index_key.subkey("request-id"),
             token_ids: parts.index_key.subkey("jti"),
             cursors: parts.index_key.subkey("feed cursor"),
+            upload_digests: parts.index_key.subkey("upload digest"),
             syncs: sync::Syncs::new(sync),
             parts,
             profiles: legacy::ProfileCache::new(256),

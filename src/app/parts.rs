@@ -1,6 +1,7 @@
 //! The parts of a node, put together as the settings say.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::accounts::guessing::{Rules, Schedule};
 use crate::accounts::limits::{Rate, Rates};
 use crate::accounts::replication::Following;
 use crate::accounts::signing::AnswerKeys;
+use crate::accounts::sync::upload::UploadParts;
 use crate::accounts::sync::{Bounds, SyncParts};
 use crate::accounts::vault::{Vault, VaultParts};
 use crate::accounts::{Accounts, AccountsParts, Settings};
@@ -187,6 +189,8 @@ pub(super) fn make_accounts(
     let (sync, arbiters) = sync_parts(config, deployment)?;
     let accounts = Arc::new(Accounts::new(parts, sync));
     accounts.find_syncs();
+    accounts.find_uploads();
+    actix::spawn(Arc::clone(&accounts).keep_uploads());
     actix::spawn(Arc::clone(&accounts).keep_syncs());
     actix::spawn(Arc::clone(&accounts).follow_changes());
     Ok((accounts, arbiters))
@@ -267,6 +271,9 @@ pub(super) fn used_tokens(
 /// Where the rows and verdicts of bulk syncs lie in a data folder.
 const SYNC_FOLDER: &str = "sync";
 
+/// Where, below that, rows lie that come in parts.
+const UPLOADS_FOLDER: &str = "uploads";
+
 /// What bulk syncs are made of, and the threads that their jobs share.
 fn sync_parts(
     config: &Config,
@@ -288,13 +295,18 @@ fn sync_parts(
     };
     let description = deployment.description();
     let folder = deployment.folder().join(SYNC_FOLDER);
-    let spool = Spool::open(Arc::new(Disk), folder, description.deployment.id.0)
-        .map_err(AppError::system("open the folder of bulk syncs"))?;
+    let open = |folder: PathBuf| {
+        let spool = Spool::open(Arc::new(Disk), folder, description.deployment.id.0);
+        spool.map(Arc::new).map_err(AppError::system("open the folder of bulk syncs"))
+    };
+    let (spool, parts) = (open(folder.clone())?, open(folder.join(UPLOADS_FOLDER))?);
+    let keep_ms = u64::from(config.sync.upload_hours) * 60 * 60 * 1000;
+    let uploads = UploadParts { spool: parts, keep_ms };
     let first = Arbiter::new();
     let mut arbiters: Vec<_> = (1..cores(0)).map(|_| Arbiter::new()).collect();
     let home = JobHome::new(&first, &arbiters);
     arbiters.push(first);
-    Ok((SyncParts { spool: Arc::new(spool), home, node: description.node, bounds }, arbiters))
+    Ok((SyncParts { spool, uploads, home, node: description.node, bounds }, arbiters))
 }
 
 fn guessing_rules(config: &GuessingConfig) -> Rules {

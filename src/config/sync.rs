@@ -14,6 +14,8 @@ pub struct SyncConfig {
     pub total_mib: u64,
     /// Lines of one stream, 1000 to 20 000 000.
     pub lines_max: u32,
+    /// Hours that rows may take that come in parts, 1 to 168.
+    pub upload_hours: u32,
     /// Jobs that run at once, 1 to 64.
     pub jobs_at_once: usize,
     /// Jobs of one company that run at once, 1 to 64.
@@ -33,6 +35,7 @@ impl SyncConfig {
         review.within("sync.company_mib", self.company_mib, &(1..=1_048_576), "MiB");
         review.within("sync.total_mib", self.total_mib, &(1..=1_048_576), "MiB");
         review.within("sync.lines_max", self.lines_max, &(1000..=20_000_000), "lines");
+        review.within("sync.upload_hours", self.upload_hours, &(1..=168), "hours");
         review.within("sync.jobs_at_once", self.jobs_at_once, &(1..=64), "jobs");
         let at_once = self.company_jobs_at_once;
         review.within("sync.company_jobs_at_once", at_once, &(1..=64), "jobs");

@@ -47,6 +47,9 @@ pub enum ApiError {
     /// A stream is not declared as rows.
     #[error("rows must be sent as application/x-ndjson")]
     NotNdjson,
+    /// A part of a stream is not declared as bytes.
+    #[error("a part must be sent as application/octet-stream, without Content-Encoding")]
+    NotOctets,
     /// A stream is compressed in a way that is not known.
     #[error("rows must be sent as they are, or with Content-Encoding: gzip")]
     StreamEncoding,
@@ -179,6 +182,7 @@ impl ApiError {
             Self::UnsupportedMediaType
             | Self::UnsupportedEncoding
             | Self::NotNdjson
+            | Self::NotOctets
             | Self::StreamEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
@@ -326,6 +330,9 @@ fn account_kind(error: &AccountError) -> (StatusCode, &'static str) {
         AccountError::JobNotFound => (StatusCode::NOT_FOUND, "job_not_found"),
         AccountError::JobNodeUnreachable(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "job_node_unreachable")
+        }
+        AccountError::UploadOffset { .. } | AccountError::UploadBusy => {
+            (StatusCode::CONFLICT, "upload_offset_mismatch")
         }
         AccountError::SyncTooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         AccountError::Unavailable(unavailable) => unavailable_kind(*unavailable),

@@ -190,6 +190,9 @@ fn problem_response(error: &ApiError, id: &RequestId, now: u64) -> HttpResponse 
         ApiError::NotNdjson => {
             response.insert_header((header::ACCEPT, "application/x-ndjson"));
         }
+        ApiError::NotOctets => {
+            response.insert_header((header::ACCEPT, "application/octet-stream"));
+        }
         ApiError::StreamEncoding => {
             response.insert_header((header::ACCEPT, "application/x-ndjson"));
             response.insert_header((header::ACCEPT_ENCODING, "gzip, identity"));

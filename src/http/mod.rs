@@ -64,6 +64,7 @@ pub mod signed;
 mod stream;
 pub mod sync;
 mod trace;
+pub mod uploads;
 pub mod users;
 pub mod whoami;
 
@@ -115,6 +116,9 @@ pub fn company_routes(config: &mut web::ServiceConfig) {
                 .get(hash_profiles::get),
         )
         .service(resource("/v1/sync").post(sync::post).get(sync::list))
+        .service(resource("/v1/sync/uploads").post(uploads::begin))
+        .service(resource("/v1/sync/uploads/{upload}").get(uploads::get))
+        .service(resource("/v1/sync/uploads/{upload}/{offset}").put(uploads::put))
         .service(resource("/v1/sync/{job}").get(sync::get).delete(sync::cancel))
         .service(resource("/v1/sync/{job}/rows").get(sync::rows))
         .service(resource("/health/live").get(health::live))

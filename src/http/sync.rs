@@ -143,6 +143,9 @@ pub async fn cancel(
     company: Company,
     job: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    if let Some(withdrawn) = api.accounts.withdraw_upload(&company.0, &job)? {
+        return Ok(HttpResponse::Ok().json(withdrawn));
+    }
     Ok(HttpResponse::Ok().json(api.accounts.cancel_sync(&company.0, &job)?))
 }
 

@@ -77,9 +77,7 @@ impl Blocks {
         while !blocks.heads.is_empty() && blocks.open(blocks.heads.len() - 1).is_err() {
             blocks.heads.pop();
         }
-        let end = |head: &Head| head.offset + HEAD_BYTES + u64::from(head.sealed);
-        blocks.end = blocks.heads.last().map_or(0, end);
-        blocks.handle.set_len(blocks.end)?;
+        blocks.cut(blocks.heads.len())?;
         Ok(blocks)
     }
 
@@ -132,6 +130,14 @@ impl Blocks {
         self.heads.push(Head { offset: self.end, sealed: len, mark, items });
         self.end += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Takes away all blocks but the first ones.
+    pub fn cut(&mut self, len: usize) -> io::Result<()> {
+        self.heads.truncate(len);
+        let end = |head: &Head| head.offset + HEAD_BYTES + u64::from(head.sealed);
+        self.end = self.heads.last().map_or(0, end);
+        self.handle.set_len(self.end)
     }
 
     /// Waits until all of them survive a loss of power.

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::node::{Answer, Company, Node};
 use crate::schema::Document;
-use crate::syncing::{over, post, post_to};
+use crate::syncing::{begun, over, post, post_to, put_part};
 
 /// The calls of the document, in an order in which each example finds what it is about.
-const ORDER: [(&str, &str); 32] = [
+const ORDER: [(&str, &str); 35] = [
     ("get", "/.well-known/jwks.json"),
     ("get", "/openapi.json"),
     ("get", "/health/live"),
@@ -39,6 +39,9 @@ const ORDER: [(&str, &str); 32] = [
     ("delete", "/v1/link-candidates/{id}/{with}"),
     ("post", "/v1/sync"),
     ("get", "/v1/sync"),
+    ("post", "/v1/sync/uploads"),
+    ("get", "/v1/sync/uploads/{upload}"),
+    ("put", "/v1/sync/uploads/{upload}/{offset}"),
     ("get", "/v1/sync/{job}"),
     ("get", "/v1/sync/{job}/rows"),
     ("delete", "/v1/sync/{job}"),
@@ -72,6 +75,8 @@ pub fn filled(path: &str, id: &str) -> String {
         .replace("{name}", "default")
         .replace("{with}", "019a7b3c-5d6e-7f80-8a91-b2c3d4e5f608")
         .replace("{job}", "node-1.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607")
+        .replace("{upload}", "node-1.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607")
+        .replace("{offset}", "0")
 }
 
 /// The same for a job that there is.
@@ -88,11 +93,18 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
     let documented: BTreeSet<_> = document.operations().collect();
     assert_eq!(calls, documented, "an operation is in the document or in this test only");
 
-    let (mut id, mut job) = (String::new(), String::new());
+    let (mut id, mut job, mut upload) = (String::new(), String::new(), String::new());
     let with = shop.register(json!({ "country": "NG", "email": "with@example.com" }));
     for (method, path) in ORDER.into_iter().chain(LAST) {
         let operation = document.root["paths"][path][method].clone();
-        let url = filled_of(&path.replace("{with}", &with), &id, &job);
+        let path_here = path.replace("{with}", &with).replace("{upload}", &upload);
+        let url = filled_of(&path_here, &id, &job);
+        if !operation["requestBody"]["content"]["application/octet-stream"].is_null() {
+            let answer = put_part(&shop, &url, "{\"a\":1}\n");
+            document.check_success(&operation, &answer, path);
+            assert!(answer.body["job_id"].is_string(), "{}", answer.text);
+            continue;
+        }
         let rows = &operation["requestBody"]["content"]["application/x-ndjson"]["examples"];
         if let Some(rows) = rows["rows"]["value"].as_str() {
             for row in rows.lines() {
@@ -122,6 +134,9 @@ fn every_documented_call_takes_its_examples_and_answers_as_documented() {
             }
             let answer = shop.call(&method.to_uppercase(), &url, body.clone());
             document.check_success(&operation, &answer, &format!("{method} {path}: {name}"));
+            if let Some(id) = answer.body["upload_id"].as_str() {
+                id.clone_into(&mut upload);
+            }
             if path == "/v1/users" && id.is_empty() && body["password"].is_string() {
                 answer.body["user_id"].as_str().unwrap().clone_into(&mut id);
             }
@@ -242,12 +257,13 @@ fn head_answers_as_get_without_the_body() {
     shop.call("PUT", "/v1/hash-profiles/NG/default", profile).done(200);
     let job = post(&shop, "\n");
     over(&shop, &job);
+    let upload = begun(&shop, b"\n").body["upload_id"].as_str().unwrap().to_owned();
     let erased = shop.register(json!({ "country": "NG", "email": "b@example.com" }));
     shop.call("DELETE", &format!("/v1/users/{erased}"), Value::Null).done(202);
     let gets = document.operations().filter(|(method, _)| *method == "get");
     for (_, path) in gets {
         let user = if path.ends_with("/erasure") { &erased } else { &id };
-        let url = filled_of(path, user, &job);
+        let url = filled_of(&path.replace("{upload}", &upload), user, &job);
         let (got, head) =
             (shop.call("GET", &url, Value::Null), shop.call("HEAD", &url, Value::Null));
         assert_eq!((got.status, head.status), (200, 200), "{path}: {}", got.text);

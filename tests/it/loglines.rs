@@ -123,6 +123,9 @@ fn call_everything(node: &Node, shop: &Company) -> (String, Vec<Answer>) {
         ("DELETE", format!("/v1/sync/{EMAIL}"), Value::Null),
         ("GET", format!("/v1/sync/{EMAIL}/rows"), Value::Null),
         ("POST", "/v1/sync?country=NG".to_owned(), json!({ "email": EMAIL })),
+        ("POST", "/v1/sync/uploads".to_owned(), json!({ "country": "NG", "digest": EMAIL })),
+        ("GET", format!("/v1/sync/uploads/{EMAIL}"), Value::Null),
+        ("PUT", format!("/v1/sync/uploads/{EMAIL}/{EMAIL}"), json!({ "email": EMAIL })),
         ("PUT", "/v1/hash-profiles/NG/default".to_owned(), json!({ "scheme": "magento1" })),
         ("GET", "/v1/hash-profiles/NG/default".to_owned(), Value::Null),
         (

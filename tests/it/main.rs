@@ -84,5 +84,6 @@ mod sync_keeping;
 mod sync_story;
 mod tidy;
 mod tls;
+mod uploads;
 mod values;
 mod ways;

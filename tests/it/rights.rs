@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::commands::{marked, run};
 use crate::node::{Answer, Company, Node};
 use crate::problem::{Untouched, problem};
-use crate::syncing::{over, post, post_to};
+use crate::syncing::{begun, over, post, post_to, put_part};
 
 const POLICIES: [&str; 7] = ["read", "password", "profile", "identity", "status", "link", "erase"];
 const SCOPES: [&str; 6] = ["login", "read", "write", "sync", "link", "erase"];
@@ -60,6 +60,7 @@ struct Target {
     with: String,
     number: usize,
     job: String,
+    upload: String,
 }
 
 fn target(company: &Company, number: usize) -> Target {
@@ -70,7 +71,8 @@ fn target(company: &Company, number: usize) -> Target {
     let with =
         company.register(json!({ "country": "NG", "email": format!("w{number}@example.com") }));
     let job = "node-1.019a7b3c-5d6e-7f80-8a91-b2c3d4e5f607".to_owned();
-    Target { id, with, number, job }
+    let upload = job.clone();
+    Target { id, with, number, job, upload }
 }
 
 /// A body with which the call does something, where it may.
@@ -101,6 +103,10 @@ fn body(method: &str, path: &str, on: &Target) -> Value {
         ("POST", "/v1/hash-profiles/probe") => {
             json!({ "hash": "83878c91171338902e0fe0fb97a8c47a", "password": "p" })
         }
+        ("POST", "/v1/sync/uploads") => {
+            let digest = "AbpHGcgLb-kRsJGnwFEktk7uzpZOCcBY74-YBdrKVGs".to_owned();
+            json!({ "country": "NG", "length": 1, "digest": digest })
+        }
         _ => Value::Null,
     }
 }
@@ -115,9 +121,14 @@ impl Needs {
             .replace("{value}", &format!("ada{}@example.com", on.number))
             .replace("{name}", "default")
             .replace("{with}", &on.with)
-            .replace("{job}", &on.job);
+            .replace("{job}", &on.job)
+            .replace("{upload}", &on.upload)
+            .replace("{offset}", "0");
         if (self.method.as_str(), self.path.as_str()) == ("POST", "/v1/sync") {
             return post_to(company, "/v1/sync?country=NG", "\n");
+        }
+        if self.path.ends_with("/{offset}") {
+            return put_part(company, &url, "\n");
         }
         company.call(&self.method, &url, body(&self.method, &self.path, on))
     }
@@ -175,7 +186,8 @@ fn a_call_is_made_with_its_scope_alone_and_with_all_others_it_is_not() {
         let (without, alone) = (key(&others), key(&[scope]));
         for row in calls().iter().filter(|row| row.scope == scope) {
             number += 1;
-            let on = Target { job: job.clone(), ..target(&shop, number) };
+            let upload = begun(&shop, b"\n").body["upload_id"].as_str().unwrap().to_owned();
+            let on = Target { job: job.clone(), upload, ..target(&shop, number) };
             if row.path.ends_with("/erasure") {
                 shop.call("DELETE", &format!("/v1/users/{}", on.id), Value::Null).done(202);
             }

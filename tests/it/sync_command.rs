@@ -1,7 +1,7 @@
 //! `jcas sync` where things break: nodes that are killed, have no room, or are not there.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,47 +14,102 @@ use tempfile::TempDir;
 use crate::node::{Node, wait_for};
 use crate::syncing::lines;
 
-/// The one address of a node that may move: what is in front of nodes.
-struct Door {
+/// The one address of a node that may move: what is in front of nodes. It may be shut once so many
+/// bytes went to the node.
+pub struct Door {
     port: u16,
-    node: Arc<Mutex<String>>,
+    behind: Arc<Mutex<Behind>>,
+}
+
+struct Behind {
+    node: String,
+    /// Bytes that go through until it is shut.
+    until_shut: Option<usize>,
+    is_shut: bool,
+    /// Bytes that went to the node.
+    carried: usize,
 }
 
 impl Door {
-    fn before(node: &Node) -> Self {
+    /// A door before a node.
+    pub fn before(node: &Node) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let node = Arc::new(Mutex::new(node.address().to_owned()));
-        let known = Arc::clone(&node);
+        let node = node.address().to_owned();
+        let behind = Behind { node, until_shut: None, is_shut: false, carried: 0 };
+        let behind = Arc::new(Mutex::new(behind));
+        let known = Arc::clone(&behind);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                let node = known.lock().unwrap().clone();
+                let node = {
+                    let behind = known.lock().unwrap();
+                    if behind.is_shut {
+                        continue;
+                    }
+                    behind.node.clone()
+                };
                 let Ok(far) = TcpStream::connect(node) else { continue };
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    std::thread::spawn(move || {
-                        let _ended = std::io::copy(&mut from, &mut to);
-                        let _closed = to.shutdown(Shutdown::Both);
-                    });
-                }
+                let (mut back, mut near_back) =
+                    (far.try_clone().unwrap(), near.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ended = std::io::copy(&mut back, &mut near_back);
+                    let _closed = near_back.shutdown(Shutdown::Both);
+                });
+                let known = Arc::clone(&known);
+                std::thread::spawn(move || carry(near, far, &known));
             }
         });
-        Self { port, node }
+        Self { port, behind }
     }
 
-    /// The node was started again, maybe on another port.
-    fn leads_to(&self, node: &Node) {
-        node.address().clone_into(&mut self.node.lock().unwrap());
+    /// It leads to a node, that was started again maybe, and is open.
+    pub fn leads_to(&self, node: &Node) {
+        let mut behind = self.behind.lock().unwrap();
+        node.address().clone_into(&mut behind.node);
+        behind.is_shut = false;
+    }
+
+    /// Is shut with the connection that brings this byte, counted from now.
+    pub fn shut_after(&self, bytes: usize) {
+        self.behind.lock().unwrap().until_shut = Some(bytes);
+    }
+
+    /// How many bytes went to the node.
+    pub fn carried(&self) -> usize {
+        self.behind.lock().unwrap().carried
     }
 
     /// Where callers call.
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
+fn carry(mut near: TcpStream, mut far: TcpStream, behind: &Mutex<Behind>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = near.read(&mut buffer) {
+        {
+            let mut behind = behind.lock().unwrap();
+            if behind.until_shut.is_some_and(|left| left < count) {
+                (behind.until_shut, behind.is_shut) = (None, true);
+            }
+            if behind.is_shut {
+                break;
+            }
+            behind.until_shut = behind.until_shut.map(|left| left - count);
+            behind.carried += count;
+        }
+        if far.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    for stream in [near, far] {
+        let _closed = stream.shutdown(Shutdown::Both);
+    }
+}
+
 /// A company that must sign, and a file of its rows.
-struct Shop {
+pub struct Shop {
     folder: TempDir,
     key: String,
     secret: String,
@@ -62,7 +117,7 @@ struct Shop {
 
 impl Shop {
     /// The company, at a node.
-    fn at(node: &Node) -> Self {
+    pub fn at(node: &Node) -> Self {
         let body = json!({ "countries": ["NG"], "signing": "required" });
         node.operate("PUT", "/operator/companies/shop", Some(&body)).done(200);
         let wanted = json!({ "scopes": ["sync"], "signing": "hs256" });
@@ -72,10 +127,11 @@ impl Shop {
         Self { folder, key: text("api_key"), secret: text("signing_secret") }
     }
 
-    /// Writes so many customers' rows, each this long with what fills it.
-    fn rows(&self, count: usize, fill: usize) -> PathBuf {
+    /// Writes so many customers' rows, each with so many notes of a thousand bytes.
+    pub fn rows(&self, count: usize, notes: usize) -> PathBuf {
         let row = |number| {
-            let profile = json!({ "note": "x".repeat(fill) });
+            let note = |number| (format!("note{number}"), json!("x".repeat(1000)));
+            let profile: serde_json::Map<_, _> = (0..notes).map(note).collect();
             json!({ "email": format!("{number}@example.com"), "profile": profile })
         };
         let rows: Vec<_> = (0..count).map(row).collect();
@@ -85,7 +141,7 @@ impl Shop {
     }
 
     /// Runs the command at an address.
-    fn sync(&self, node: &Node, url: &str, arguments: &[&str]) -> Running {
+    pub fn sync(&self, node: &Node, url: &str, arguments: &[&str]) -> Running {
         let mut command = node.command(&["sync"]);
         command.args(arguments).env("JCAS_API_KEY", &self.key);
         command.env("JCAS_SIGNING_KEY", &self.secret).env("JCAS_URL", url);
@@ -94,7 +150,7 @@ impl Shop {
 }
 
 /// The command under way.
-struct Running {
+pub struct Running {
     child: Child,
     folder: TempDir,
 }
@@ -112,12 +168,18 @@ impl Running {
     }
 
     /// Waits until it tells something beside its output.
-    fn tells(&self, text: &str) {
+    pub fn tells(&self, text: &str) {
         wait_for("the command to tell", || self.read("err").contains(text).then_some(()));
     }
 
+    /// Ends it where it stands.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end: exit code, output, and what it told beside that.
-    fn ended(mut self) -> (Option<i32>, String, String) {
+    pub fn ended(mut self) -> (Option<i32>, String, String) {
         let status = wait_for("the command to end", || self.child.try_wait().unwrap());
         (status.code(), self.read("out"), self.read("err"))
     }

@@ -3,9 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::node::{Answer, Company, Node, PATIENCE, wait_for};
+use crate::signed::base64url;
 
 /// Lines of JSON.
 pub fn lines(rows: &[Value]) -> String {
@@ -27,6 +29,18 @@ pub fn post(company: &Company, rows: &str) -> String {
 /// Sends rows to a target.
 pub fn post_to(company: &Company, target: &str, rows: &str) -> Answer {
     company.call_raw("POST", target, &[("Content-Type", "application/x-ndjson")], Some(rows))
+}
+
+/// Begins an upload of bytes for Nigeria.
+pub fn begun(company: &Company, bytes: &[u8]) -> Answer {
+    let digest = base64url(&Sha256::digest(bytes));
+    let asked = json!({ "country": "NG", "length": bytes.len(), "digest": digest });
+    company.call("POST", "/v1/sync/uploads", asked)
+}
+
+/// Sends a part of an upload.
+pub fn put_part(company: &Company, target: &str, part: &str) -> Answer {
+    company.call_raw("PUT", target, &[("Content-Type", "application/octet-stream")], Some(part))
 }
 
 /// A job as it is now.

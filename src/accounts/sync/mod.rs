@@ -9,6 +9,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `receive` `lines` | the stream on its way to the spool |
+//! | `upload` | a stream that comes in parts |
 //! | `note` `jobs` | what is known of a job, who is next, how much they take |
 //! | `keeping` | jobs that earlier lives of the node left, and the end of each |
 //! | `run` `course` `judge` `patience` | a job from its rows to its verdicts, in spite of all |
@@ -33,7 +34,9 @@ mod receive;
 mod row;
 mod run;
 mod target;
+mod trouble;
 mod unit;
+pub mod upload;
 mod verdict;
 
 use std::sync::atomic::Ordering;
@@ -50,6 +53,7 @@ use crate::events::policy::Scope;
 use crate::spool::{Part, Spool};
 
 use self::jobs::{Job, Jobs};
+use self::trouble::unreadable;
 use self::verdict::Judged;
 use super::Accounts;
 use super::caller::Caller;
@@ -65,6 +69,8 @@ pub use self::verdict::{Counts, VERDICTS, Verdict};
 pub struct SyncParts {
     /// Where rows and verdicts are kept.
     pub spool: Arc<Spool>,
+    /// Rows that come in parts.
+    pub uploads: upload::UploadParts,
     /// Where jobs run.
     pub home: JobHome,
     /// This node, as job ids name it.
@@ -77,6 +83,7 @@ pub struct SyncParts {
 pub(super) struct Syncs {
     parts: SyncParts,
     jobs: Mutex<Jobs>,
+    uploads: upload::Uploads,
 }
 
 /// A job as its company sees it.
@@ -130,7 +137,7 @@ pub struct VerdictPage {
 
 impl Syncs {
     pub(super) fn new(parts: SyncParts) -> Self {
-        Self { parts, jobs: Mutex::default() }
+        Self { parts, jobs: Mutex::default(), uploads: upload::Uploads::default() }
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
@@ -281,13 +288,4 @@ impl Accounts {
         let secret = opened.first_chunk().copied().ok_or(super::vault::KeyFailure::Broken)?;
         Ok(Arc::new(JobKey::from_bytes(secret)))
     }
-}
-
-/// What a spool that cannot be read or written means to a caller.
-fn unreadable(error: &std::io::Error) -> Unavailable {
-    if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
-        return Unavailable::ReadOnly;
-    }
-    tracing::error!(%error, "the spool of bulk syncs fails");
-    Unavailable::Storage
 }

@@ -37,15 +37,23 @@ impl Patience {
         &mut self,
         mut call: impl FnMut() -> anyhow::Result<Answered>,
     ) -> anyhow::Result<Answered> {
+        let answered = self.ask_on(&mut call);
+        if answered.as_ref().is_ok_and(|it| !AGAIN.contains(&it.status)) {
+            self.got_on();
+        }
+        answered
+    }
+
+    /// The same for a question whose answer gets nothing on.
+    pub(super) fn ask_on(
+        &mut self,
+        mut call: impl FnMut() -> anyhow::Result<Answered>,
+    ) -> anyhow::Result<Answered> {
         loop {
             let answered = call();
-            match &answered {
-                Ok(answer) if !AGAIN.contains(&answer.status) => {
-                    self.got_on();
-                    return answered;
-                }
-                _ if !self.waits_after(&answered) => return answered,
-                _ => {}
+            let is_final = answered.as_ref().is_ok_and(|it| !AGAIN.contains(&it.status));
+            if is_final || !self.waits_after(&answered) {
+                return answered;
             }
         }
     }

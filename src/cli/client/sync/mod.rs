@@ -30,9 +30,10 @@ const VERDICTS: [&str; 7] =
   jcas sync customers.ndjson --country NG
 
 The file holds a row of JSON a line; one that ends in .gz is sent as it is. Nothing of it is applied
-before all of it has come, so a stream that was cut off is sent again from its beginning. The same
-file again changes nothing. A node that is started anew, or has no room now, is asked again; the exit
-code is 0 once all rows were applied. With --job an earlier run's job is followed.")]
+before all of it has come. What was cut off goes on where it was, also when the command is run
+again with the same file within a day. The same file again changes nothing. A node that is started
+anew, or has no room now, is asked again; the exit code is 0 once all rows were applied. With --job
+an earlier run's job is followed.")]
 pub struct SyncArgs {
     /// The rows: NDJSON, or NDJSON compressed with gzip where the name ends in .gz
     #[arg(required_unless_present = "job")]
