@@ -14,7 +14,6 @@ mod part;
 mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -24,6 +23,7 @@ use crate::accounts::caller::Caller;
 use crate::accounts::error::AccountError;
 use crate::accounts::vault::KeyFailure;
 use crate::accounts::view::rfc3339;
+use crate::actors::Unavailable;
 use crate::crypto::sealing::JobKey;
 use crate::events::ids::Country;
 use crate::events::policy::Scope;
@@ -173,6 +173,8 @@ impl Accounts {
             state: State::Receiving,
             lines: 0,
             rows: 0,
+            verdict_bytes: 0,
+            waiting: 0,
             sealed_key: hex::encode(sealed_key),
             branch,
             created_ms: self.parts.clock.unix_ms(),
@@ -187,20 +189,25 @@ impl Accounts {
     /// Takes all the room that an upload will need, so that no part of it is refused.
     fn reserve(&self, job: &Arc<Job>, length: u64) -> Result<(), AccountError> {
         let bounds = &self.syncs.parts.bounds;
+        // A disk that does not say how full it is says so when it is.
+        let disk = self.syncs.parts.uploads.spool.room(bounds.fill_percent).unwrap_or(u64::MAX);
         let mut jobs = self.syncs.jobs();
         if jobs.of(job.note().company).len() >= bounds.company_jobs {
             return Err(AccountError::SyncQuota("the company has as many jobs as are kept"));
         }
-        jobs.room_for(job, length, bounds).map_err(|full| match full {
+        jobs.insert(Arc::clone(job));
+        let room = jobs.room_for(job, length, disk, bounds);
+        if room.is_err() {
+            jobs.remove(job.number);
+        }
+        room.map_err(|full| match full {
             Full::TooLong => {
                 AccountError::SyncTooLong("an upload is longer than a company may have")
             }
             Full::Company => AccountError::SyncQuota("the company's jobs take what it may have"),
             Full::Total => AccountError::SpoolFull,
-        })?;
-        job.bytes.store(length, Ordering::Relaxed);
-        jobs.insert(Arc::clone(job));
-        Ok(())
+            Full::Disk => Unavailable::ReadOnly.into(),
+        })
     }
 
     fn find_upload(&self, caller: &Caller, id: &str) -> Result<Arc<Upload>, AccountError> {

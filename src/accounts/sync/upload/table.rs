@@ -34,7 +34,8 @@ pub(in super::super) struct Upload {
 
 impl Upload {
     pub(super) fn new(number: Uuid, note: UploadNote) -> Self {
-        let job = Arc::new(Job::new(number, note.job.clone(), note.length));
+        let job = Arc::new(Job::new(number, note.job.clone(), 0));
+        job.reserved.store(note.length, Ordering::Relaxed);
         let (came, file) = (AtomicU64::default(), Arc::default());
         Self { number, note: Mutex::new(note), job, came, file }
     }
@@ -49,6 +50,7 @@ impl Upload {
 
     pub(super) fn set_came(&self, bytes: u64) {
         self.came.store(bytes, Ordering::Relaxed);
+        self.job.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Its rows went to a job.
