@@ -56,12 +56,7 @@ pub async fn begin(
         length: body.length,
         digest: digest.ok_or_else(wrong)?,
     };
-    let (view, is_new) = api.accounts.begin_upload(&caller, &asked).await?;
-    if !is_new {
-        return Ok(HttpResponse::Ok().json(view));
-    }
-    let location = (header::LOCATION, format!("/v1/sync/uploads/{}", view.upload_id));
-    Ok(HttpResponse::Created().insert_header(location).json(view))
+    Ok(HttpResponse::Ok().json(api.accounts.begin_upload(&caller, &asked).await?))
 }
 
 /// `GET /v1/sync/uploads/{upload}`

@@ -40,7 +40,7 @@ fn parts_become_a_job_with_the_last_of_them_and_the_end_may_be_asked_for_again()
     let shop = node.company("shop", &["NG"]);
     let text = rows(5000);
     let upload = begun(&shop, text.as_bytes());
-    assert_eq!(upload.done(201).body["offset"], 0);
+    assert_eq!(upload.done(200).body["offset"], 0);
     let (path, half) = (path(&upload), text.len() / 2);
     let part = put_part(&shop, &format!("{path}/0"), &text[..half]);
     assert_eq!(part.done(200).body["offset"], half);
@@ -72,7 +72,7 @@ fn parts_become_a_job_with_the_last_of_them_and_the_end_may_be_asked_for_again()
     assert_eq!(offset(&shop, &path), text.len() as u64);
     // The next day's file is another upload, with the same bytes as well.
     let next = begun(&shop, text.as_bytes());
-    assert_ne!(next.done(201).body["upload_id"], upload.body["upload_id"]);
+    assert_ne!(next.done(200).body["upload_id"], upload.body["upload_id"]);
     let empty = begun(&shop, b"");
     let end = put_part(&shop, &format!("{}/0", self::path(&empty)), "");
     assert_eq!(over(&shop, end.done(200).body["job_id"].as_str().unwrap())["rows"], 0);
@@ -110,7 +110,7 @@ fn an_upload_is_its_companys_has_its_room_and_may_be_taken_back() {
     let (shop, other) = (node.company("shop", &["NG"]), node.company("other", &["NG"]));
     let big = vec![b'\n'; 700 * 1024];
     let upload = begun(&shop, &big);
-    let path = path(upload.done(201));
+    let path = path(upload.done(200));
     begun(&shop, &[b' '; 400 * 1024]).refused(429, "rate_limited");
     begun(&shop, &[b' '; 1100 * 1024]).refused(413, "body_too_large");
     begun(&other, &big).refused(503, "overloaded");
@@ -124,7 +124,7 @@ fn an_upload_is_its_companys_has_its_room_and_may_be_taken_back() {
     assert_eq!(ended.done(200).body["state"], "cancelled");
     shop.call("GET", &path, Value::Null).refused(404, "not_found");
     nothing_lies_there(&node);
-    begun(&other, &big).done(201);
+    begun(&other, &big).done(200);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn an_upload_outlives_the_node_lies_there_sealed_and_ends_in_time() {
     let mut node = Node::started(&[]);
     let shop = node.company("shop", &["NG"]);
     let text = rows(20_000);
-    let path = path(begun(&shop, text.as_bytes()).done(201));
+    let path = path(begun(&shop, text.as_bytes()).done(200));
     put_part(&shop, &format!("{path}/0"), &text[..1000]).done(200);
     // Half a part: what came of it before the kill is nobody's.
     let mut half = node.connect();
@@ -164,7 +164,7 @@ fn an_upload_outlives_the_node_lies_there_sealed_and_ends_in_time() {
     let at = shop.at(&node);
     at.call("GET", &path, Value::Null).refused(404, "not_found");
     nothing_lies_there(&node);
-    assert_eq!(begun(&at, text.as_bytes()).done(201).body["offset"], 0);
+    assert_eq!(begun(&at, text.as_bytes()).done(200).body["offset"], 0);
 }
 
 /// What a run of the command must not have sent again.

@@ -93,13 +93,12 @@ struct UploadNote {
 }
 
 impl Accounts {
-    /// Begins an upload, or finds the company's that is as wanted and not whole yet. Says whether
-    /// it is new.
+    /// Begins an upload, or finds the company's that is as wanted and not whole yet.
     pub async fn begin_upload(
         &self,
         caller: &Caller,
         asked: &UploadAsked,
-    ) -> Result<(UploadView, bool), AccountError> {
+    ) -> Result<UploadView, AccountError> {
         caller.require(Scope::Sync)?;
         caller.require_country(asked.country)?;
         self.sweep_uploads();
@@ -111,7 +110,7 @@ impl Accounts {
                 && note.done.is_none()
         };
         if let Some(upload) = self.syncs.uploads.find(is_it) {
-            return Ok((self.upload_view(&upload).await?, false));
+            return self.upload_view(&upload).await;
         }
         let number = Uuid::from_bytes(*self.new_user_id()?.as_bytes());
         let job = self.note_of(number, caller, asked).await?;
@@ -124,7 +123,7 @@ impl Accounts {
             return Err(unreadable(&error).into());
         }
         self.syncs.uploads.insert(Arc::clone(&upload));
-        Ok((self.upload_view(&upload).await?, true))
+        self.upload_view(&upload).await
     }
 
     /// One of a company's uploads.

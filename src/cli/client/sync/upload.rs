@@ -81,7 +81,7 @@ impl Sending {
     fn send(&self, asking: &mut Asking) -> anyhow::Result<Option<String>> {
         let way = &asking.way;
         let begun = asking.patience.ask(|| post(way, "/v1/sync/uploads", &self.asked))?;
-        if !matches!(begun.status, 200 | 201) {
+        if begun.status != 200 {
             return Err(refused(&begun));
         }
         let begun: Value = serde_json::from_str(&begun.body).context("the answer is no JSON")?;
