@@ -98,6 +98,7 @@ fn amqp_settings(config: &ReplicationConfig, own: NodeName) -> AmqpSettings {
         credentials_file: config.credentials_file.clone(),
         ca_file: config.ca_file.clone(),
         queue_bytes: config.queue_mib << 20,
+        keep: Duration::from_hours(config.queue_hours),
         prefetch: u16::try_from(config.prefetch).unwrap_or(u16::MAX),
         // What was given up and sent again is under way twice for a while.
         under_way_max: config.window.saturating_mul(4),

@@ -26,6 +26,8 @@ pub struct ReplicationConfig {
     pub ca_file: PathBuf,
     /// The size of each queue at a broker, in MiB, 1 to 65536.
     pub queue_mib: u64,
+    /// How long events wait in a queue, in hours, 1 to 720.
+    pub queue_hours: u64,
     /// Messages that a broker sends ahead of their acknowledgement, 1 to 2000.
     pub prefetch: u64,
     /// Runs that are published ahead of their confirmation, 1 to 1000.
@@ -60,6 +62,7 @@ pub struct Broker {
 impl ReplicationConfig {
     pub(super) fn validate(&self, review: &mut Review<'_>) {
         review.within("replication.queue_mib", self.queue_mib, &(1..=65_536), "MiB");
+        review.within("replication.queue_hours", self.queue_hours, &(1..=720), "hours");
         review.within("replication.prefetch", self.prefetch, &(1..=2000), "messages");
         review.within("replication.window", self.window, &(1..=1000), "runs");
         review.within("replication.vector_ms", self.vector_ms, &(100..=60_000), "ms");

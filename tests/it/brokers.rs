@@ -181,6 +181,22 @@ impl RabbitMq {
         names.any(|(_, bytes)| bytes.windows(queue.len()).any(|part| part == queue.as_bytes()))
     }
 
+    /// Copies what it has on its disk now, queues and all; what goes meanwhile is left out.
+    pub fn copy_files(&self, to: &Path) {
+        let from = self.folder.path().join("mnesia");
+        for (path, bytes) in files_below(&from) {
+            let there = to.join(path.strip_prefix(&from).unwrap());
+            fs::create_dir_all(there.parent().unwrap()).unwrap();
+            fs::write(there, bytes).unwrap();
+        }
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        self.running.take().unwrap().wait().unwrap();
+    }
+
     /// Kills it where it stands.
     pub fn kill(&mut self) {
         let mut child = self.running.take().unwrap();

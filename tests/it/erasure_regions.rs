@@ -21,7 +21,7 @@ use crate::operating::{regions, run};
 use crate::regions::{Places, Region, config, converge};
 use crate::syncing::{lines, over, post};
 
-fn state_of(receipt: &Value, region: &str) -> Value {
+pub fn state_of(receipt: &Value, region: &str) -> Value {
     let regions = receipt["regions"].as_array().unwrap().iter();
     regions.filter(|it| it["region"] == region).map(|it| it["state"].clone()).next().unwrap()
 }
@@ -168,10 +168,16 @@ fn a_node_that_is_restored_from_a_backup_of_before_the_erasure_blanks_again() {
 /// What another implementation finds of the person in the files of these data folders, with the
 /// master keys of all of them.
 pub fn audit(user: &str, data: &[&Path]) -> (Option<i32>, String) {
+    audit_also(user, data, &[])
+}
+
+/// The same, in further files too.
+pub fn audit_also(user: &str, data: &[&Path], also: &[PathBuf]) -> (Option<i32>, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/erasure-audit");
     let mut command = Command::new(script);
     command.args(["--user", user, "--identity", "email:ada@example.com"]);
     command.args(["--identity", "phone:+2348031234567"]).args(data);
+    command.args(also.iter().flat_map(|path| [Path::new("--also"), path]));
     let ran = command.output().unwrap();
     let said = [ran.stdout, ran.stderr].concat();
     (ran.status.code(), String::from_utf8(said).unwrap())

@@ -79,6 +79,7 @@ impl World {
             credentials_file: self.credentials(),
             ca_file: PathBuf::new(),
             queue_bytes: 64 << 20,
+            keep: Duration::from_hours(1),
             prefetch: 100,
             under_way_max: 256,
             confirm_limit: NEVER,
@@ -284,6 +285,28 @@ fn a_connection_that_is_cut_is_made_anew_and_nothing_confirmed_is_lost() {
         world.receive(&mut other, numbers);
     }
     assert!(one.way(0).connections >= 8, "{:?}", one.way(0));
+}
+
+#[test]
+fn what_waits_too_long_in_a_queue_is_dropped_by_the_broker() {
+    let two = brokers::shared();
+    let world = World::at(&two);
+    let mut settings = world.settings("a/1", &["b/1"]);
+    let queue = events_queue(world.node("b/1"));
+    let waiting = |settings: &AmqpSettings, numbers: std::ops::Range<u32>, left: u32| {
+        let end = world.start_as(settings, 2);
+        world.publish(&end, numbers);
+        wait_for("the queue to hold so many", || {
+            let queues = two[0].ctl(&["list_queues", "name", "messages", "--no-table-headers"]);
+            queues.lines().any(|line| line == format!("{queue}\t{left}")).then_some(())
+        });
+    };
+    settings.keep = Duration::from_millis(50);
+    waiting(&settings, 0..10, 0);
+    settings.keep = Duration::from_hours(1);
+    waiting(&settings, 10..15, 5);
+    let mut other = world.start("b/1", &["a/1"], 2);
+    world.receive(&mut other, 10..15);
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod disk;
 mod docs;
 mod docs_page;
 mod erasure;
+mod erasure_brokers;
 mod erasure_faults;
 mod erasure_regions;
 mod guessing;

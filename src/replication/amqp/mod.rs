@@ -74,6 +74,8 @@ pub struct AmqpSettings {
     pub ca_file: PathBuf,
     /// The size of each queue of events.
     pub queue_bytes: u64,
+    /// How long events wait for a node in a queue. It fetches what is older.
+    pub keep: Duration,
     /// Deliveries from each queue ahead of their acknowledgement.
     pub prefetch: u16,
     /// Messages that may be published ahead of their confirmation.
@@ -138,6 +140,7 @@ impl AmqpLink {
                 status,
                 router: Arc::clone(&router),
                 confirm_limit: settings.confirm_limit,
+                keep: settings.keep,
                 queues,
             };
             tasks.push(runtime.spawn(incoming.run()).abort_handle());

@@ -40,6 +40,8 @@ pub(super) struct Out {
     pub(super) router: Arc<Router>,
     /// How long the broker may take to confirm.
     pub(super) confirm_limit: Duration,
+    /// How long events may wait in a queue.
+    pub(super) keep: Duration,
     pub(super) queues: OutQueues,
 }
 
@@ -191,8 +193,9 @@ impl Out {
         parcel: &Parcel,
         confirms: &Confirms<Parcel>,
     ) -> Answering {
-        let properties =
-            self.properties(PERSISTENT).with_message_id(confirms.next_number().to_string().into());
+        let properties = self.properties(PERSISTENT);
+        let properties = properties.with_message_id(confirms.next_number().to_string().into());
+        let properties = properties.with_expiration(self.keep.as_millis().to_string().into());
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let exchange = topology::events_exchange(self.own.region);
         let key = topology::key(self.own);
