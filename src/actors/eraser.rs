@@ -26,7 +26,7 @@ use crate::state::error::StateError;
 use crate::state::store::Retired;
 
 use super::checkpointer::{Checkpoints, wait_for};
-use super::eraser_bounds::{Hour, NoRoom, require_room};
+use super::eraser_bounds::{Hour, NoRoom, Pauses, require_room};
 use super::eraser_scan::{Found, blanked_here, left_in_log};
 use super::failure::{Failure, Unavailable};
 use super::house::{Asked, House};
@@ -35,9 +35,6 @@ use super::recovery::RecoveryError;
 
 /// Bodies that are blanked with one sync.
 const BLANKED_AT_ONCE: usize = 4096;
-
-/// So long is waited after something failed. Each attempt reads the whole log.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// How erasures are carried out.
 #[derive(Debug, Clone, Copy)]
@@ -88,9 +85,9 @@ pub struct Eraser {
 #[derive(Default)]
 pub struct Memory {
     asserted: bool,
-    /// When the state was last folded anew, and when something last failed.
+    /// When the state was last folded anew.
     rebuilt: Option<Duration>,
-    failed: Option<Duration>,
+    pauses: Pauses,
     /// It was folded anew, and that has not been confirmed yet.
     unconfirmed: bool,
     held: BTreeSet<UserId>,
@@ -140,16 +137,12 @@ impl Eraser {
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), EraseError> {
         let wall = Arc::clone(checkpoints.clock.wall());
-        let is_soon = |at: Duration| wall.monotonic().saturating_sub(at) < PAUSE;
-        if self.memory.failed.is_some_and(is_soon) {
+        if self.memory.pauses.is_one(wall.monotonic()) {
             return Ok(());
         }
-        self.memory.failed = None;
         let looked = self.try_look(checkpoints, stopped);
         // From the end of the attempt: one that is long must not be all that the node does.
-        if !matches!(looked, Ok(Looked::Done)) {
-            self.memory.failed = Some(wall.monotonic());
-        }
+        self.memory.pauses.ended(matches!(looked, Ok(Looked::Done)), wall.monotonic());
         looked.map(|_| ())
     }
 

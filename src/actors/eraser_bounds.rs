@@ -1,4 +1,7 @@
-//! The bounds of erasing: how many users an hour, and how full the disk.
+//! The bounds of erasing: how many users an hour, how full the disk, and how often again after a
+//! failure.
+
+use std::time::Duration;
 
 use crate::files::Space;
 use crate::state::erasures::Blanked;
@@ -38,6 +41,33 @@ impl Hour {
     pub const fn and(self, more: u64) -> Blanked {
         let Blanked { since_ms, users } = self.counted;
         Blanked { since_ms, users: users.saturating_add(more) }
+    }
+}
+
+/// How long is waited after an attempt that failed. Each reads the whole log, so the wait doubles
+/// with each further failure ...
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// ... up to this: a KMS may be away for hours.
+const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// What lies between attempts that fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// The next attempt, and how long the pause before it is; none after one that did not fail.
+    until: Option<(Duration, Duration)>,
+}
+
+impl Pauses {
+    /// Whether nothing is to be tried now.
+    pub fn is_one(self, now: Duration) -> bool {
+        self.until.is_some_and(|(next, _)| now < next)
+    }
+
+    /// An attempt ended now.
+    pub fn ended(&mut self, well: bool, now: Duration) {
+        let next = self.until.map_or(PAUSE, |(_, last)| PAUSE_MAX.min(last.saturating_mul(2)));
+        self.until = (!well).then(|| (now.saturating_add(next), next));
     }
 }
 
@@ -86,6 +116,28 @@ mod tests {
         let counted = Some(Blanked { since_ms: 900_000_000, users: 7 });
         let hour = Hour::of(counted, 1_000, 10);
         assert_eq!((hour.left(), hour.and(1)), (3, Blanked { since_ms: 1_000, users: 8 }));
+    }
+
+    #[test]
+    fn what_fails_again_and_again_is_tried_seldom_until_it_does_not() {
+        let mut pauses = Pauses::default();
+        let mut now = Duration::from_secs(100);
+        let mut waited = Vec::new();
+        for _ in 0..8 {
+            assert!(!pauses.is_one(now));
+            pauses.ended(false, now);
+            let began = now;
+            while pauses.is_one(now) {
+                now += Duration::from_secs(1);
+            }
+            waited.push((now - began).as_secs());
+        }
+        assert_eq!(waited, [10, 20, 40, 80, 160, 320, 600, 600]);
+        pauses.ended(true, now);
+        assert!(!pauses.is_one(now));
+        pauses.ended(false, now);
+        assert!(pauses.is_one(now + Duration::from_secs(9)));
+        assert!(!pauses.is_one(now + Duration::from_secs(10)));
     }
 
     #[test]
