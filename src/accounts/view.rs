@@ -138,12 +138,25 @@ impl Accounts {
         })
     }
 
-    /// Opens an account for an answer; `whole` with profile and identities.
+    /// Opens an account for an answer; `whole` with profile and identities. Of whom it was erased
+    /// meanwhile the key is gone: that is no key that may be had later.
     pub(super) async fn view(
         &self,
         loaded: &Loaded,
         whole: bool,
     ) -> Result<UserView, AccountError> {
+        let opened = self.open_view(loaded, whole).await;
+        if !matches!(opened, Err(AccountError::Keys(_))) {
+            return opened;
+        }
+        let now = self.load(loaded.requested).await?;
+        if now.account().seen() == loaded.account().seen() {
+            return opened;
+        }
+        self.open_view(&now, whole).await
+    }
+
+    async fn open_view(&self, loaded: &Loaded, whole: bool) -> Result<UserView, AccountError> {
         let account = loaded.account();
         let canonical = account.canonical().unwrap_or(loaded.requested);
         let created = account.created().unwrap_or(Revision::ZERO);
