@@ -9,12 +9,14 @@ use crate::actors::house::SharedIdentity;
 use crate::events::account::Account;
 use crate::events::command::{Context, Outcome, Rest};
 use crate::events::decide_link::{Between, LinkCommand, decide_link, is_candidate};
+use crate::events::event::Cause;
 use crate::events::ids::{IdentityKind, UserId};
 use crate::events::policy::{Policy, Scope};
 use crate::events::state::{Claims, UserState};
 
 use super::caller::Caller;
 use super::error::AccountError;
+use super::repeat::Once;
 use super::view::UserView;
 use super::{Accounts, Loaded};
 
@@ -55,7 +57,8 @@ pub struct Candidates {
 type Users = BTreeMap<UserId, Arc<UserState>>;
 
 impl Accounts {
-    /// Says that two users are one person, takes them apart, or says that they are not the same.
+    /// Says that two users are one person, takes them apart, or says that they are not the same. The
+    /// repeat of a call says nothing again: it may have been unsaid since.
     pub async fn link(
         &self,
         caller: &Caller,
@@ -63,19 +66,21 @@ impl Accounts {
         (one, other): (UserId, UserId),
     ) -> Result<Outcome, AccountError> {
         caller.require(Scope::Link)?;
+        let Once::First(_held) = self.once(caller).await? else { return Ok(Outcome::Unchanged) };
         let mut users = self.load(one).await?.users;
         users.extend(self.load(other).await?.users);
-        Ok(self.decide_link(caller, &users, command, (one, other)).await?)
+        let cause = caller.cause_of_once();
+        Ok(self.decide_link((caller, cause), &users, command, (one, other)).await?)
     }
 
     async fn decide_link(
         &self,
-        caller: &Caller,
+        (caller, cause): (&Caller, Cause),
         users: &Users,
         command: LinkCommand,
         (one, other): (UserId, UserId),
     ) -> Result<Outcome, crate::actors::Failure> {
-        let (caller, cause) = (caller.as_company(), caller.cause.clone());
+        let caller = caller.as_company();
         let decide = |now| {
             let context = Context { now, caller, cause, if_seen: None, rest: Rest::NONE };
             decide_link(&Between { users, one, other }, command, &context)
@@ -104,7 +109,8 @@ impl Accounts {
             users.extend(other.users);
             let pair = (loaded.requested, other.requested);
             let command = LinkCommand::LinkByItself;
-            match self.decide_link(caller, &users, command, pair).await {
+            let asked = (caller, caller.cause.clone());
+            match self.decide_link(asked, &users, command, pair).await {
                 Ok(outcome) => linked |= outcome == Outcome::Applied,
                 Err(crate::actors::Failure::Rejected(_)) => {}
                 Err(crate::actors::Failure::Unavailable(error)) => {

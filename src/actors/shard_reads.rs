@@ -118,7 +118,8 @@ impl ShardEngine {
         Ok(history)
     }
 
-    /// What a command with an idempotency key recorded of a user, folded alone.
+    /// What a command with an idempotency key recorded of a user, or between it and others, folded
+    /// alone.
     pub fn read_repeat(&self, repeat: &Repeat) -> Result<Recalled, Unavailable> {
         let user = repeat.user;
         let mut recalled = Recalled::default();
@@ -127,7 +128,9 @@ impl ShardEngine {
             let decoded = codec::decode_record(&stored.record);
             let (header, fact) = decoded.map_err(|error| unreadable(user, &error))?;
             let of_it = fact.idempotency == Some(repeat.key) && fact.revision == repeat.revision;
-            if of_it && fact.subject == Subject::User(user) {
+            let mut touched = fact.event.iter().flat_map(Event::touched_users);
+            let about = fact.subject == Subject::User(user) || touched.any(|it| it == user);
+            if of_it && about {
                 recalled.content = header.cause.content;
                 fold(&mut recalled.state, user, &fact);
             }

@@ -46,6 +46,32 @@ fn house() -> (Node, Company, Company, Company) {
 }
 
 #[test]
+fn the_repeat_of_a_link_does_not_undo_what_was_said_since() {
+    let (mut node, shop, other, group) = house();
+    let one = user(&shop, "a@example.com", "the first");
+    let two = user(&other, "b@example.com", "the second");
+    let with_key = |group: &Company, key: &str, what: &str, with: &str| {
+        let body = json!({ "with": with }).to_string();
+        let path = format!("/v1/users/{one}/{what}");
+        group.call_raw("POST", &path, &[("Idempotency-Key", key)], Some(&body))
+    };
+    let linked = |answer: &Answer| answer.done(200).body["linked_ids"].clone();
+    assert_eq!(linked(&with_key(&group, "l-1", "link", &two)), json!([two]));
+    assert_eq!(linked(&with_key(&group, "u-1", "unlink", &two)), json!([]));
+    let before = node.state_hash();
+    assert_eq!(linked(&with_key(&group, "l-1", "link", &two)), json!([]));
+    with_key(&group, "l-1", "unlink", &two).refused(422, "idempotency_key_reused");
+    with_key(&group, "l-1", "link", &one).refused(422, "idempotency_key_reused");
+    assert_eq!(node.state_hash(), before);
+    node.kill();
+    node.start();
+    let group = group.at(&node);
+    assert_eq!(linked(&with_key(&group, "l-1", "link", &two)), json!([]));
+    assert_eq!(linked(&with_key(&group, "l-2", "link", &two)), json!([two]));
+    assert_eq!(linked(&with_key(&group, "u-1", "unlink", &two)), json!([two]));
+}
+
+#[test]
 fn linked_users_are_one_account_by_any_id_and_any_identity() {
     let (mut node, shop, other, group) = house();
     let one = user(&shop, "a@example.com", "the first");
