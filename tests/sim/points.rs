@@ -78,6 +78,8 @@ pub(crate) enum Point {
     ClockUnsafe,
     /// A user was erased.
     Erased,
+    /// Of linked users one was erased and another was not.
+    ErasedOfLinked,
     /// What was left of an erased user was blanked in a node's log.
     Blanked,
     /// A company was refused what it wanted of another's user.
@@ -94,7 +96,7 @@ pub(crate) enum Point {
 
 impl Point {
     /// Every situation.
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::Conflict,
         Self::RivalClaims,
         Self::UpgradeLost,
@@ -131,6 +133,7 @@ impl Point {
         Self::AbsorbedInFlight,
         Self::ClockUnsafe,
         Self::Erased,
+        Self::ErasedOfLinked,
         Self::Blanked,
         Self::PolicyDenied,
         Self::Linked,
