@@ -51,6 +51,7 @@ fn aws(keys: &KeysConfig, deployment: &Deployment) -> Result<Arc<dyn Kms>, AppEr
         own: deployment.description().region,
         keys: keys.aws.regions.iter().map(of_entry).collect(),
         credentials: named(&keys.aws.credentials_file),
+        instance_role: keys.aws.instance_role,
         ca_file: named(&keys.aws.ca_file),
         attempts: keys.kms_attempts,
         attempt_timeout: Duration::from_millis(keys.kms_deadline_ms),

@@ -58,8 +58,10 @@ pub struct KeysConfig {
 pub struct AwsConfig {
     /// Each region's key.
     pub regions: Vec<AwsRegion>,
-    /// A file with credentials. Empty: those of the environment.
+    /// A file with credentials. Empty: those of the environment, else of the role it names.
     pub credentials_file: PathBuf,
+    /// Whether the role of the instance is asked for where nothing else is named.
+    pub instance_role: bool,
     /// Which certificates are trusted, PEM. Empty: the well-known ones.
     pub ca_file: PathBuf,
 }

@@ -24,7 +24,7 @@ const REGIONS: [(&str, &str); 3] =
     [("eu", "eu-central-1"), ("us", "us-east-1"), ("asia", "ap-southeast-1")];
 
 /// Each region's master key.
-struct Masters {
+pub struct Masters {
     keys: Vec<Master>,
     folder: TempDir,
 }
@@ -37,7 +37,7 @@ struct Master {
 
 impl Masters {
     /// A new key in every region.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let endpoint = format!("http://127.0.0.1:{}", moto().port());
         let key = |(_, aws_region): &(_, &str)| Master {
             key: moto().key(aws_region),
@@ -52,7 +52,11 @@ impl Masters {
         Self { keys: REGIONS.iter().map(key).collect(), folder }
     }
 
-    fn ask_at(&mut self, number: usize, port: u16) {
+    pub fn port_of(&self, number: usize) -> u16 {
+        self.keys[number].endpoint.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    pub fn ask_at(&mut self, number: usize, port: u16) {
         self.keys[number].endpoint = format!("http://127.0.0.1:{port}");
     }
 
@@ -69,12 +73,12 @@ impl Masters {
     }
 
     /// Has the node ask here from its next start on.
-    fn set_at(&self, node: &mut Node) {
+    pub fn set_at(&self, node: &mut Node) {
         node.set("keys.aws.regions", &self.setting());
     }
 
     /// The first node of a deployment of three regions, not started.
-    fn node(&self) -> Node {
+    pub fn node(&self) -> Node {
         let credentials = self.folder.path().join("credentials");
         let mut node = Node::new(&[
             ("keys.aws.credentials_file", credentials.to_str().unwrap()),
@@ -104,6 +108,7 @@ impl Masters {
             own: name(region),
             keys: keys.collect(),
             credentials: Some(self.folder.path().join("credentials")),
+            instance_role: false,
             ca_file: None,
             attempts: 2,
             attempt_timeout: Duration::from_secs(10),
@@ -123,7 +128,7 @@ fn status(node: &Node) -> Value {
 }
 
 /// What a node says of one region's KMS.
-fn kms_of(node: &Node, region: &str) -> Value {
+pub fn kms_of(node: &Node, region: &str) -> Value {
     let status = status(node);
     let regions = status["regions"].as_array().unwrap();
     regions.iter().find(|it| it["region"] == region).unwrap()["kms"].clone()
@@ -138,7 +143,7 @@ fn calls(node: &Node) -> Vec<(u64, u64)> {
     REGIONS.iter().map(|(region, _)| count(region)).collect()
 }
 
-fn try_register(shop: &Company, number: usize) -> Answer {
+pub fn try_register(shop: &Company, number: usize) -> Answer {
     let email = format!("p{number}@example.com");
     let person = json!({ "country": "NG", "email": email, "password": "a word" });
     shop.call("POST", "/v1/users", person)

@@ -71,6 +71,8 @@ mod replay_page;
 mod replay_tools;
 mod report;
 mod rights;
+#[cfg(feature = "aws")]
+mod roles;
 mod seed_scale;
 mod signed;
 mod slow;

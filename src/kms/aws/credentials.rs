@@ -39,11 +39,16 @@ impl KeyFile {
         Self(path)
     }
 
+    /// Whether somebody gave credentials, or said where they will be.
+    pub(super) fn is_named(&self) -> bool {
+        self.0.is_some() || from_environment().is_some()
+    }
+
     fn credentials(&self) -> Result<Credentials, String> {
         let Some(path) = &self.0 else {
             let unset = "neither keys.aws.credentials_file is set nor AWS_ACCESS_KEY_ID and \
-                         AWS_SECRET_ACCESS_KEY";
-            return from(|name| std::env::var(name).ok()).ok_or_else(|| unset.to_owned());
+                         AWS_SECRET_ACCESS_KEY, and no role is named";
+            return from_environment().ok_or_else(|| unset.to_owned());
         };
         let wrong = |problem| format!("{}: {problem}", path.display());
         let lacking = || wrong("aws_access_key_id or aws_secret_access_key is missing".to_owned());
@@ -89,6 +94,10 @@ fn parse(text: &str) -> Option<Credentials> {
         found.map(|(_, value)| (*value).to_owned())
     };
     from(named)
+}
+
+fn from_environment() -> Option<Credentials> {
+    from(|name| std::env::var(name).ok())
 }
 
 fn from(named: impl Fn(&str) -> Option<String>) -> Option<Credentials> {

@@ -50,9 +50,14 @@ impl Carrier {
 
     fn carry(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
-        let request = request.map(|_| body.clone()).try_into_http1x();
+        let request = request.try_into_http1x();
         let request = request.map_err(|error| ConnectorError::user(error.into()))?;
-        let mut response = self.agent.run(request).map_err(ended)?;
+        // A GET must not have a body, not even an empty one.
+        let answered = match body.is_empty() {
+            true => self.agent.run(request.map(|_| ())),
+            false => self.agent.run(request.map(|_| body)),
+        };
+        let mut response = answered.map_err(ended)?;
         let status = response.status().as_u16();
         let status = status.try_into();
         let status = status.map_err(|_| ConnectorError::io("an impossible status".into()))?;

@@ -17,16 +17,18 @@
 mod credentials;
 mod failures;
 mod http;
+mod roles;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{
-    BehaviorVersion, Config, IdentityCache, Region, StalledStreamProtectionConfig,
+    BehaviorVersion, Config, IdentityCache, Region, ResolveCachedIdentity,
+    SharedCredentialsProvider, SharedIdentityCache, StalledStreamProtectionConfig,
 };
 use aws_sdk_kms::primitives::Blob;
 use zeroize::Zeroizing;
@@ -62,8 +64,11 @@ pub struct AwsParts {
     pub own: RegionId,
     /// Every region's master key.
     pub keys: Vec<MasterKey>,
-    /// A file with credentials; none: those of the environment.
+    /// A file with credentials; none: those of the environment, and where it has none those of the
+    /// role that it names.
     pub credentials: Option<PathBuf>,
+    /// Whether the role may be that of the instance, which nothing in the environment names.
+    pub instance_role: bool,
     /// Certificates to trust, PEM; none: the well-known ones.
     pub ca_file: Option<PathBuf>,
     /// How often a call is tried, in all.
@@ -105,8 +110,9 @@ impl AwsKms {
     /// A client a region. Nothing is asked yet.
     pub fn new(parts: &AwsParts) -> Result<Self, AwsSetUpError> {
         let carrier = Carrier::new(parts.ca_file.as_deref(), parts.attempt_timeout)?;
+        let identity = Identity::of(parts, &carrier);
         let masters = parts.keys.iter().map(|key| {
-            let client = client(parts, key, carrier.clone());
+            let client = client(parts, key, &identity, carrier.clone());
             let (name, former) = (key.key.clone(), key.former.clone());
             (key.region, Master { client, key: name, former })
         });
@@ -198,12 +204,39 @@ impl Kms for AwsKms {
     }
 }
 
-fn client(parts: &AwsParts, key: &MasterKey, carrier: Carrier) -> Client {
+/// Who this node is to the KMS of every region.
+struct Identity {
+    provider: SharedCredentialsProvider,
+    cache: SharedIdentityCache,
+}
+
+impl Identity {
+    /// What is given is read anew for every call; what is fetched is kept until shortly before its
+    /// end.
+    fn of(parts: &AwsParts, carrier: &Carrier) -> Self {
+        let given = KeyFile::new(parts.credentials.clone());
+        let mut own = parts.keys.iter().filter(|key| key.region == parts.own);
+        let own = own.next().map(|key| key.aws_region.as_str()).unwrap_or_default();
+        let role = || roles::role(parts.instance_role, own, carrier);
+        match if given.is_named() { None } else { role() } {
+            Some(role) => Self {
+                provider: SharedCredentialsProvider::new(role),
+                cache: IdentityCache::lazy().load_timeout(parts.attempt_timeout).build(),
+            },
+            None => Self {
+                provider: SharedCredentialsProvider::new(given),
+                cache: SharedIdentityCache::new(IdentityCache::no_cache()),
+            },
+        }
+    }
+}
+
+fn client(parts: &AwsParts, key: &MasterKey, identity: &Identity, carrier: Carrier) -> Client {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(key.aws_region.clone()))
-        .credentials_provider(KeyFile::new(parts.credentials.as_deref().map(Path::to_owned)))
-        .identity_cache(IdentityCache::no_cache())
+        .credentials_provider(identity.provider.clone())
+        .identity_cache(identity.cache.clone())
         .http_client(carrier)
         .retry_config(RetryConfig::standard().with_max_attempts(parts.attempts))
         .timeout_config(
