@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jcas::files::{Disk, Files};
+use jcas::log::LogReader;
 use jcas::replay::fold::{NobodyLooks, fold};
 use jcas::replay::history::History;
+use jcas::replay::index::BY_USER;
 use jcas::replay::timeline::timeline;
 use sha2::{Digest as _, Sha256};
 
@@ -58,11 +60,30 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         anyhow::ensure!(found.entries.len() == EVENTS as usize, "the user's events are not there");
         Ok(())
     })?;
+    // It must take under a second for ten million events: `--users 500000`.
+    let reader = LogReader::open_path(&disk, &log)?;
+    let began = Instant::now();
+    let (first, last) = reader.segments();
+    for segment in first..last {
+        reader.make_index(segment, &BY_USER)?;
+    }
+    let indexing = began.elapsed();
+    measure("one user's timeline, with the log's indexes", &mut || {
+        let found = timeline(&history, user, |_| {})?;
+        anyhow::ensure!(found.entries.len() == EVENTS as usize, "the user's events are not there");
+        Ok(())
+    })?;
     measure("verify", &mut || {
         let found = jcas::log::verify(&disk, &log, &mut |_| {})?;
         anyhow::ensure!(found.is_sound(), "the log is damaged");
         Ok(())
     })?;
+    let indexes = bytes(&log)? - files;
+    report.note(format!(
+        "{} indexes of {} MiB made in {indexing:.1?}",
+        last - first,
+        indexes >> 20
+    ));
     report.note(format!("{events} events of {users} users, {} MiB, in memory", files >> 20));
     std::fs::remove_dir_all(&folder)?;
     report.finish(&options.folder)

@@ -19,6 +19,7 @@ pub mod recovered;
 pub mod replication;
 pub mod upkeep;
 
+mod indexing;
 mod keys;
 mod parts;
 
@@ -59,6 +60,7 @@ use crate::tls::{Tls, TlsError};
 use self::catching_up::CatchingUp;
 use self::compare::StateHashes;
 use self::ending::{Ending, ending};
+use self::indexing::Indexer;
 use self::keys::keep_keys;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{
@@ -175,6 +177,7 @@ pub struct Node {
     pub fatal: watch::Receiver<Option<Ending>>,
     servers: Vec<ServerHandle>,
     checkpointer: Checkpointer,
+    indexer: Indexer,
     writer: LogWriter,
     arbiters: Vec<Arbiter>,
     /// Replication, where the node has peers.
@@ -298,6 +301,7 @@ impl Node {
             clock: clock.clone(),
         };
         let checkpointer = start_checkpointer(config, checkpoints, &house, eraser)?;
+        let indexer = Indexer::start(&recovered.log).map_err(AppError::system("start a thread"))?;
         let gauge_clock = clock.clone();
         let log = Arc::clone(&recovered.log);
         let hashes = Arc::new(StateHashes { log, store: recovered.store, house, known });
@@ -340,6 +344,7 @@ impl Node {
             fatal,
             servers,
             checkpointer,
+            indexer,
             writer,
             arbiters,
             replica,
@@ -362,7 +367,12 @@ impl Node {
         if let Some(replica) = &self.replica {
             replica.stop().await;
         }
-        let finished = tokio::task::spawn_blocking(move || self.checkpointer.finish()).await;
+        let (checkpointer, indexer) = (self.checkpointer, self.indexer);
+        let finished = tokio::task::spawn_blocking(move || {
+            indexer.finish();
+            checkpointer.finish()
+        });
+        let finished = finished.await;
         self.writer.close();
         for arbiter in &self.arbiters {
             arbiter.stop();

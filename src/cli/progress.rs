@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::out;
+use super::screen::is_dumb;
 
 /// Events between two looks of the bar.
 const EVENTS_BAR: u64 = 8192;
@@ -18,6 +19,9 @@ const BYTES_LINE: u64 = 256 * 1024 * 1024;
 
 /// Rows between two lines.
 const ROWS_LINE: u64 = 100_000;
+
+/// Segments between two lines.
+const SEGMENTS_LINE: u64 = 50;
 
 /// How far something is.
 pub struct Meter {
@@ -54,13 +58,19 @@ impl Meter {
         Self::new(what, ("rows", ProgressBar::new(total), template), 1, ROWS_LINE)
     }
 
+    /// Counts segments of so many.
+    pub fn segments(what: &'static str, total: u64) -> Self {
+        let template = "{msg} {bar:40} {human_pos} of {human_len} segments, {eta} left";
+        Self::new(what, ("segments", ProgressBar::new(total), template), 1, SEGMENTS_LINE)
+    }
+
     fn new(
         what: &'static str,
         (unit, bar, template): (&'static str, ProgressBar, &str),
         step_bar: u64,
         step_line: u64,
     ) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (std::io::stderr().is_terminal() && !is_dumb()).then(|| {
             // A template of one's own that does not parse shows the usual bar.
             bar.set_style(
                 ProgressStyle::with_template(template)

@@ -102,9 +102,13 @@ pub(super) fn width() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
+/// Whether the terminal, if there is one, can do no more than print line after line.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
+
 fn colour() -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !dumb
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !is_dumb()
 }
 
 /// Standard output, for people.

@@ -7,6 +7,8 @@ use crate::events::codec::CodecError;
 use crate::events::ids::DeploymentId;
 use crate::events::record::LogPosition;
 
+use super::packed::BadBlock;
+
 /// Why a frame cannot be taken as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +46,21 @@ pub enum Fault {
     /// The segment is shorter than the one after it says.
     #[error("the segment is shorter than its successor says")]
     Short,
+    /// A packed export's block has no head that can be read.
+    #[error("the block's head does not match its checksum")]
+    BlockHead,
+    /// A packed export's block does not go on where the one before it ended.
+    #[error("the block is not the one that follows")]
+    BlockPlace,
+    /// A packed export's block is not what was written.
+    #[error("the block does not match its digest")]
+    BlockDigest,
+    /// A packed export's block is not what its head says when it is unpacked.
+    #[error("the block does not unpack to what its head says")]
+    BlockContent,
+    /// A packed export's end names other blocks than those before it.
+    #[error("the export's end was written for other blocks")]
+    End,
     /// An erase list entry is not what was written.
     #[error("the erase list entry does not match its checksum")]
     EraseEntry,
@@ -106,20 +123,23 @@ pub enum LogError {
         #[source]
         fault: Fault,
     },
-    /// An export would be longer than its positions reach.
-    #[error(
-        "{} would be longer than the 4 GiB an export may have: make several with --from and \
-         --until, or copy the log with `jcas backup`", path.display()
-    )]
-    ExportTooLong {
-        /// The file.
-        path: PathBuf,
-    },
     /// An export that was cut, or is still being written.
-    #[error("{} ends before the export does", path.display())]
+    #[error(
+        "{} ends before the export does: it was cut, or is still being made; `jcas log verify` says \
+         what it holds", path.display()
+    )]
     Unfinished {
         /// The file.
         path: PathBuf,
+    },
+    /// A folder in which there is no log.
+    #[error(
+        "{} holds no log: there is no 00000001.seg in it; a log is a node's data folder, the folder \
+         `log` in that, one of its segments, or an export", folder.display()
+    )]
+    NoLog {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A segment between others is not there.
     #[error("segment {number} is missing in {}", folder.display())]
@@ -160,7 +180,11 @@ pub enum LogError {
 impl LogError {
     /// Wraps an error of the operating system, for `map_err`.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, path: path.to_owned(), source }
+        move |source| match source.get_ref().and_then(|inner| inner.downcast_ref::<BadBlock>()) {
+            // What is read out of a packed export comes by way of a file.
+            Some(bad) => bad.at_path(path),
+            None => Self::Io { doing, path: path.to_owned(), source },
+        }
     }
 
     /// Whether the device is full (or a quota used up).

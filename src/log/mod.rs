@@ -19,7 +19,7 @@
 //! # Layout
 //!
 //! All numbers are little endian; every CRC is CRC32C. A segment file is a head and then frames;
-//! an export is one such file. `NNNNNNNN.new` is a segment whose head is not durable yet; it is
+//! an export is such segments, packed (`pack`), or one of them as it is. `NNNNNNNN.new` is a segment whose head is not durable yet; it is
 //! renamed once it is, so a segment's head is never torn.
 //!
 //! | segment head | bytes | |
@@ -28,7 +28,7 @@
 //! | format version | 2 | 1 |
 //! | kind | 2 | 1 segment of a log, 2 export |
 //! | deployment | 16 | |
-//! | segment number | 4 | from 1; an export has 1 |
+//! | segment number | 4 | from 1 |
 //! | previous end | 4 | where the frames of the segment before end; 0 for the first |
 //! | greatest revision | 8 | of all records before this segment |
 //! | vector bytes | 4 | length of the entries below |
@@ -78,6 +78,22 @@
 //! | durable entries | 4 | how many before this one were durable |
 //! | CRC | 4 | over the 96 bytes before it |
 //!
+//! | packed export | bytes | |
+//! |---|---|---|
+//! | magic, version, zeros, CRC | 8, 2, 2, 4 | `JCASPACK`, 1 |
+//! | block: magic | 8 | `EC 42 4A 43 41 53 0D 0A` |
+//! | segment, offset, length, packed length | 4, 4, 4, 4 | of at most 1 MiB of a segment |
+//! | digest, CRC | 32, 4 | of the packed bytes; over the 56 before it |
+//! | packed bytes | | raw deflate |
+//! | end: magic, blocks | 8, 4 | `EC 45 4A 43 41 53 0D 0A`; how many blocks |
+//! | digest, CRC | 32, 4 | over all blocks' heads; over the 44 before it |
+//!
+//! | index | bytes | |
+//! |---|---|---|
+//! | magic, version, version of the keys | 8, 2, 2 | `JCASIDX` and a zero byte |
+//! | entries, digest of the two heads, CRC of the entries, CRC | 4, 32, 4, 4 | |
+//! | per entry | 8 | offset 4, key 4 |
+//!
 //! # What is damage and what is torn
 //!
 //! A commit frame names as durable what lies before its own batch. What cannot be read below the
@@ -98,7 +114,10 @@ mod frame;
 mod gate;
 mod group;
 mod head;
+mod index;
 mod open;
+mod pack;
+mod packed;
 mod reader;
 mod record_at;
 mod segments;
@@ -116,8 +135,10 @@ pub use chain::{ChainEnd, Vector, last_life};
 pub use copy::{Copied, copy};
 pub use error::{Fault, LogError};
 pub use export::{Choose, ExportReport, export};
+pub use index::{Index, Key, Keys};
 pub use open::{Log, LogOptions, Opened};
 pub use reader::{Entries, Entry, LogReader, Scan, StoredRecord};
+pub use segments::length;
 pub use space::{LogStatus, ReadOnlyReason};
 pub use status::LogSnapshot;
 pub use verify::{Finding, Problem, Progress, Report, verify};
@@ -145,6 +166,8 @@ mod fixture;
 mod log_test;
 #[cfg(test)]
 mod offline_test;
+#[cfg(test)]
+mod packed_test;
 #[cfg(test)]
 mod seal_test;
 

@@ -1,11 +1,11 @@
 //! Reads a log, beside its writer or without one: from a folder, one segment or an export.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::events::ids::DeploymentId;
 use crate::events::record::{LogPosition, Record};
-use crate::events::stamp::{EventRef, Origin};
+use crate::events::stamp::{EventRef, Origin, Revision};
 use crate::files::Files;
 
 use super::chain::Vector;
@@ -67,9 +67,15 @@ impl LogReader {
     pub fn open_path(files: &Arc<dyn Files>, path: &Path) -> Result<Self, LogError> {
         let found = Found::at(files, path)?;
         let (file, path) = (found.segments.open(found.last)?, found.segments.path(found.last));
+        if let Some(packed) = found.segments.in_packed() {
+            packed.expect_sound()?;
+            if !packed.is_finished() {
+                return Err(LogError::Unfinished { path });
+            }
+        }
         let head = SegmentHead::read(file.as_ref(), &path)?;
         head.expect(&path, head.deployment, found.last)?;
-        if head.kind == FileKind::Export && !is_finished(file.as_ref(), &path, head.deployment)? {
+        if head.kind == FileKind::Export && !is_finished(&found, head.deployment)? {
             return Err(LogError::Unfinished { path });
         }
         let erased = found.erased(head.deployment)?;
@@ -151,6 +157,11 @@ impl LogReader {
 
     /// The record at a position.
     pub fn read_at(&self, position: LogPosition) -> Result<Record, LogError> {
+        self.stored_at(position).map(|stored| stored.record)
+    }
+
+    /// The record at a position, with where it ends.
+    pub fn stored_at(&self, position: LogPosition) -> Result<StoredRecord, LogError> {
         let end = self.end();
         if position >= end || position.segment() < self.first {
             return Err(LogError::Beyond { position, end });
@@ -167,7 +178,33 @@ impl LogReader {
         let (header, body) = record.parts().map_err(wrong)?;
         let erased = self.erased.read().unwrap_or_else(PoisonError::into_inner);
         let body = erased.settle(position, header, body).map_err(wrong)?;
-        Ok(Record { header: header.into(), body: body.map(Into::into) })
+        let next = LogPosition::new(position.segment(), record.end());
+        let record = Record { header: header.into(), body: body.map(Into::into) };
+        Ok(StoredRecord { position, next, record })
+    }
+
+    /// The greatest revision of all records before a segment.
+    pub fn greatest_before(&self, segment: u32) -> Result<Revision, LogError> {
+        self.head(segment).map(|head| head.greatest_revision)
+    }
+
+    /// The bytes of a segment's head with its vector.
+    pub(super) fn head_bytes(&self, segment: u32) -> Result<Vec<u8>, LogError> {
+        let head = self.head(segment)?;
+        let mut bytes = vec![0; head.len() as usize];
+        let path = self.segments.path(segment);
+        let read = self.segments.open(segment)?.read_exact_at(&mut bytes, 0);
+        read.map_err(LogError::io("read the head of", &path))?;
+        Ok(bytes)
+    }
+
+    /// The file of a segment of a log's folder; none of an export or a segment alone.
+    pub(super) fn path_in_folder(&self, segment: u32) -> Option<PathBuf> {
+        self.segments.in_log_folder().then(|| self.segments.path(segment))
+    }
+
+    pub(super) fn files(&self) -> &Arc<dyn Files> {
+        &self.segments.files
     }
 
     /// Where to start a scan for an event: the start of the segment that holds it if any does. It

@@ -52,6 +52,12 @@ impl RecordAt {
         self.head.split(&self.frame).map(|parts| (parts.header, parts.body))
     }
 
+    /// Where the frame ends, in bytes from the segment's start.
+    pub(super) fn end(&self) -> u32 {
+        let len = u32::try_from(self.frame.len()).unwrap_or(u32::MAX);
+        self.position.offset().saturating_add(len)
+    }
+
     /// Where mark and body lie, and how many bytes they are: what blanking zeroes.
     pub(super) fn erasable(&self) -> (u64, usize) {
         let at = u64::from(self.position.offset()).saturating_add(self.head.mark_at() as u64);

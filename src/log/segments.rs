@@ -11,6 +11,8 @@ use super::erase::{Erased, read_only};
 use super::error::LogError;
 use super::head::SegmentHead;
 use super::lock;
+use super::pack::is_packed;
+use super::packed::Packed;
 
 /// Most open segments a reader keeps.
 const HANDLES_MAX: usize = 64;
@@ -116,10 +118,17 @@ impl Found {
     pub(super) fn at(files: &Arc<dyn Files>, path: &Path) -> Result<Self, LogError> {
         // Only a folder can be listed.
         if files.list(path).is_ok() {
-            let missing = || LogError::Missing { folder: path.to_owned(), number: 1 };
-            let (first, last) = range(files.as_ref(), path)?.ok_or_else(missing)?;
+            let none = || LogError::NoLog { folder: path.to_owned() };
+            let (first, last) = range(files.as_ref(), path)?.ok_or_else(none)?;
             let segments = Segments::in_folder(Arc::clone(files), path.to_owned());
             return Ok(Self { segments, folder: Some(path.to_owned()), first, last });
+        }
+        let file = files.open_read(path).map_err(LogError::io("open", path))?;
+        if is_packed(file.as_ref(), path)? {
+            let packed = Arc::new(Packed::open(file, path)?);
+            let (first, last) = (1, packed.last_segment());
+            let segments = Segments::packed(Arc::clone(files), path.to_owned(), packed);
+            return Ok(Self { segments, folder: None, first, last });
         }
         let segments = Segments::one_file(Arc::clone(files), path.to_owned());
         let number = SegmentHead::read(segments.open(1)?.as_ref(), path)?.segment;
@@ -137,11 +146,23 @@ impl Found {
     }
 }
 
+/// How long a log, a segment or an export is in all, in bytes, unpacked.
+pub fn length(files: &Arc<dyn Files>, path: &Path) -> Result<u64, LogError> {
+    let Found { segments, first, last, .. } = Found::at(files, path)?;
+    let len = |segment| {
+        let file = segments.open(segment)?;
+        file.len().map_err(LogError::io("measure", &segments.path(segment)))
+    };
+    (first..=last).map(len).sum()
+}
+
 enum Place {
     /// A log's folder.
     Folder(PathBuf),
     /// One file, whatever its name.
     File(PathBuf),
+    /// A packed export.
+    Packed(PathBuf, Arc<Packed>),
 }
 
 impl Segments {
@@ -153,16 +174,36 @@ impl Segments {
         Self { files, place: Place::File(path), handles: Mutex::default() }
     }
 
+    fn packed(files: Arc<dyn Files>, path: PathBuf, packed: Arc<Packed>) -> Self {
+        Self { files, place: Place::Packed(path, packed), handles: Mutex::default() }
+    }
+
+    /// The packed export that they are in, if they are in one.
+    pub(super) const fn in_packed(&self) -> Option<&Arc<Packed>> {
+        match &self.place {
+            Place::Packed(_, packed) => Some(packed),
+            Place::Folder(_) | Place::File(_) => None,
+        }
+    }
+
+    /// Whether they lie in a log's folder.
+    pub(super) const fn in_log_folder(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
     /// The file of a segment.
     pub(super) fn path(&self, number: u32) -> PathBuf {
         match &self.place {
             Place::Folder(folder) => segment_path(folder, number),
-            Place::File(path) => path.clone(),
+            Place::File(path) | Place::Packed(path, _) => path.clone(),
         }
     }
 
     /// A segment, opened for reading.
     pub(super) fn open(&self, number: u32) -> Result<Arc<dyn FileHandle>, LogError> {
+        if let Place::Packed(_, packed) = &self.place {
+            return Ok(packed.segment(number));
+        }
         if let Some(file) = lock(&self.handles).get(&number) {
             return Ok(Arc::clone(file));
         }

@@ -18,6 +18,7 @@ use super::error::{Fault, LogError};
 use super::export::is_finished;
 use super::frame::Commit;
 use super::head::{FileKind, SegmentHead};
+use super::packed::BadBlock;
 use super::segments::{Found, Segments};
 
 /// Most findings that are listed; more are counted.
@@ -53,6 +54,14 @@ pub enum Problem {
     /// Something that was durable cannot be read.
     #[error("damaged: {fault}")]
     Damage {
+        /// What is wrong there.
+        fault: Fault,
+    },
+    /// A block of a packed export cannot be unpacked.
+    #[error("damaged at byte {at} of the file: {fault}")]
+    Block {
+        /// Bytes from the file's start.
+        at: u64,
         /// What is wrong there.
         fault: Fault,
     },
@@ -152,15 +161,15 @@ pub fn verify(
     let found = Found::at(files, path)?;
     let (segments, first, last) = (&found.segments, found.first, found.last);
     let head = SegmentHead::read(segments.open(first)?.as_ref(), &segments.path(first))?;
+    if let Some(packed) = segments.in_packed() {
+        packed.go_on_behind_damage();
+    }
     let mut check = Check::new(segments, found.erased(head.deployment)?, &head, last);
     for segment in first..=last {
         check.segment(segment, progress)?;
     }
-    if head.kind == FileKind::Export {
-        let (file, path) = (segments.open(first)?, segments.path(first));
-        if !is_finished(file.as_ref(), &path, head.deployment)? {
-            check.find(check.report.end, Problem::Unfinished);
-        }
+    if head.kind == FileKind::Export && !is_finished(&found, head.deployment)? {
+        check.find(check.report.end, Problem::Unfinished);
     }
     Ok(check.report)
 }
@@ -252,8 +261,17 @@ impl<'a> Check<'a> {
             }
         }
         self.end_segment(number, len);
+        self.blocks();
         progress(Progress { segment: number, segments: self.last, bytes: self.report.bytes });
         Ok(())
+    }
+
+    /// Tells what is wrong with the blocks of a packed export.
+    fn blocks(&mut self) {
+        let wrong = self.segments.in_packed().map(|packed| packed.take_wrong());
+        for BadBlock { position, at, fault } in wrong.unwrap_or_default() {
+            self.find(position, Problem::Block { at, fault });
+        }
     }
 
     /// Compares a segment's head with what was read before it.

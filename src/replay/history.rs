@@ -1,10 +1,11 @@
 //! One log, or several of one deployment read as one: every event once.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events::codec;
-use crate::events::ids::DeploymentId;
+use crate::events::ids::{DeploymentId, UserId};
 use crate::events::record::{Header, LogPosition};
 use crate::events::stamp::Revision;
 use crate::files::Files;
@@ -12,6 +13,7 @@ use crate::log::{LogReader, Scan, StoredRecord};
 
 use super::coverage::{Coverage, Meeting};
 use super::fold::ReplayError;
+use super::index::Way;
 
 /// Logs of one deployment.
 #[derive(Clone)]
@@ -89,7 +91,14 @@ impl History {
     /// Every event, log after log, each where it is met first.
     pub(super) fn events(&self) -> Events<'_> {
         let coverage = Coverage::new(self.compared);
-        Events { history: self, at: 0, scan: None, passed_end: false, coverage }
+        Events { history: self, at: 0, of: None, walk: None, passed_end: false, coverage }
+    }
+
+    /// The events about some users, and maybe others. One log's indexes are asked; where logs are
+    /// compared, every event tells something.
+    pub(super) fn events_of<'a>(&'a self, users: &'a BTreeSet<UserId>) -> Events<'a> {
+        let of = (self.is_of_one_log() && !self.compared).then_some(users);
+        Events { of, ..self.events() }
     }
 }
 
@@ -110,10 +119,20 @@ pub struct Met {
 pub(super) struct Events<'a> {
     history: &'a History,
     at: usize,
-    scan: Option<Scan>,
+    /// Whose events are looked for; everybody's if none.
+    of: Option<&'a BTreeSet<UserId>>,
+    walk: Option<Walk>,
     /// Whether something recorded after the history's end was passed in this log.
     passed_end: bool,
     coverage: Coverage,
+}
+
+/// How a log is gone through.
+enum Walk {
+    /// From end to end.
+    Scan(Scan),
+    /// By its indexes.
+    Way(Box<Way>),
 }
 
 impl Events<'_> {
@@ -125,10 +144,17 @@ impl Events<'_> {
     fn read(&mut self) -> Result<Option<Met>, ReplayError> {
         loop {
             let Some(source) = self.history.sources.get(self.at) else { return Ok(None) };
-            let scan =
-                self.scan.get_or_insert_with(|| source.reader.scan(LogPosition::START, None));
-            let Some(stored) = scan.next() else {
-                (self.at, self.scan, self.passed_end) = (self.at + 1, None, false);
+            let (until, of) = (self.history.until, self.of);
+            let walk = self.walk.get_or_insert_with(|| match of {
+                Some(users) => Walk::Way(Box::new(Way::new(&source.reader, users, until))),
+                None => Walk::Scan(source.reader.scan(LogPosition::START, None)),
+            });
+            let stored = match walk {
+                Walk::Scan(scan) => scan.next(),
+                Walk::Way(way) => way.next().inspect(|_| self.passed_end |= way.is_behind_end()),
+            };
+            let Some(stored) = stored else {
+                (self.at, self.walk, self.passed_end) = (self.at + 1, None, false);
                 continue;
             };
             let stored = stored?;

@@ -18,9 +18,13 @@ pub mod differences;
 pub mod fold;
 pub mod held;
 pub mod history;
+pub mod index;
 pub mod invariants;
 pub mod logins;
 pub mod memory;
 pub mod parts;
 pub mod summary;
 pub mod timeline;
+
+#[cfg(test)]
+mod index_test;

@@ -80,7 +80,8 @@ pub struct Read {
 }
 
 /// What there is about some users, in the order in which it was recorded. Bodies of others are
-/// not read. `progress` is told how many events were passed.
+/// not read, and events of others are passed over where the log has indexes. `progress` is told how
+/// many events were passed.
 pub fn about(
     history: &History,
     users: &BTreeSet<UserId>,
@@ -90,7 +91,7 @@ pub fn about(
     let mut read = knowing_distrust(|known| {
         let mut registry = RegistryState::default();
         let mut read = Vec::new();
-        for met in history.events() {
+        for met in history.events_of(users) {
             let met = met?;
             passed += 1;
             progress(passed);

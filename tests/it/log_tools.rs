@@ -32,7 +32,7 @@ fn files() -> Arc<dyn Files> {
     Arc::new(Disk)
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -169,6 +169,14 @@ fn long_log(folder: &TempDir) -> String {
     let user = UserId::new(START, [1; 10]);
     let events = (0..60_000).map(|number| ("n1", number, user, nickname("n")));
     made_up(folder, "long", &events.collect::<Vec<_>>())
+}
+
+/// A log of so many events about so many users, and its folder.
+pub fn made_up_of(folder: &TempDir, name: &str, events: u64, users: u8) -> String {
+    let user =
+        |number: u64| UserId::new(START, [u8::try_from(number % u64::from(users)).unwrap(); 10]);
+    let events = (0..events).map(|number| ("n1", number, user(number), nickname("n")));
+    made_up(folder, name, &events.collect::<Vec<_>>())
 }
 
 #[test]

@@ -43,9 +43,11 @@ mod erasure;
 mod erasure_brokers;
 mod erasure_faults;
 mod erasure_regions;
+mod exports;
 mod guessing;
 mod hash_formats;
 mod hashes;
+mod indexes;
 mod keys;
 mod kill;
 #[cfg(feature = "aws")]

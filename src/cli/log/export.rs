@@ -32,7 +32,8 @@ Examples:
   jcas log export shop.jcas --company shop --origin eu/node-1#3.0badcafe
   jcas log export whole.jcas --with-keys         for `jcas log import`
 
-To be able to restore a node, use `jcas backup`. An export holds 4 GiB at most.")]
+The file is compressed, as long as it takes, and has a digest over all of it, which every reader
+checks. To be able to restore a node, use `jcas backup`.")]
 pub(super) struct ExportArgs {
     /// The file to make. It must not be there yet.
     file: PathBuf,
@@ -89,7 +90,11 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
     if args.json {
         out::line(&serde_json::to_string(&report)?)?;
     } else {
-        out::line(&format!("{file}: {records} events ({blanked} without a body), {bytes} bytes"))?;
+        let (unpacked, digest) = (report.unpacked_bytes, hex::encode(report.digest.0));
+        out::line(&format!(
+            "{file}: {records} events ({blanked} without a body), {bytes} bytes ({unpacked} unpacked)"
+        ))?;
+        out::line(&format!("digest {digest}"))?;
     }
     if args.with_keys {
         out::note(

@@ -4,17 +4,21 @@ mod conflicts;
 mod export;
 mod find;
 mod import;
+mod index;
 mod show;
 pub(super) mod shown;
 mod tail;
 mod verify;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use crate::app;
 use crate::config::Config;
+use crate::files::{Disk, Files};
+use crate::log;
 
 /// The log.
 #[derive(Debug, Args)]
@@ -37,6 +41,8 @@ enum LogCommand {
     Export(export::ExportArgs),
     /// List the rival writes that were refused: what lost, to what, about whom.
     Conflicts(conflicts::ConflictsArgs),
+    /// Make the indexes by which a replay finds a user's events at once.
+    Index(index::IndexArgs),
     /// Fill the log of a node that holds no event yet from an export.
     Import(import::ImportArgs),
 }
@@ -50,6 +56,7 @@ pub fn run(settings: Option<&Path>, args: LogArgs) -> anyhow::Result<()> {
         LogCommand::Verify(args) => verify::run(settings, &args),
         LogCommand::Export(args) => export::run(settings, &args),
         LogCommand::Conflicts(args) => conflicts::run(settings, &args),
+        LogCommand::Index(args) => index::run(settings, &args),
         LogCommand::Import(args) => import::run(settings, &args),
     }
 }
@@ -68,13 +75,10 @@ pub(super) fn within(path: &Path) -> PathBuf {
     if inner.is_dir() { inner } else { path.to_owned() }
 }
 
-/// How long the files are, for the bar alone: what cannot be measured counts as nothing.
+/// How long the log is unpacked, for the bar alone: what cannot be measured counts as nothing.
 pub(super) fn bytes(path: &Path) -> u64 {
-    let of = |path: &Path| path.metadata().map_or(0, |found| found.len());
-    match path.read_dir() {
-        Ok(entries) => entries.flatten().map(|entry| of(&entry.path())).sum(),
-        Err(_) => of(path),
-    }
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    log::length(&files, path).unwrap_or(0)
 }
 
 fn load(settings: Option<&Path>) -> anyhow::Result<Config> {
