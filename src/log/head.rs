@@ -120,7 +120,7 @@ impl SegmentHead {
         file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read the head of", path))?;
         let (content, crc) = bytes.split_at(bytes.len() - 4);
         if !content.starts_with(&MAGIC) {
-            return Err(wrong("it does not start as a log file does"));
+            return Err(wrong("it does not start as a log file does: is it a log at all?"));
         }
         if crc != crc32c::crc32c(content).to_le_bytes() {
             return Err(wrong("it does not match its checksum"));

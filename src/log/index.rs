@@ -60,9 +60,10 @@ impl Index {
 }
 
 /// An entry's key and its record's offset.
-const fn parts(entry: [u8; ENTRY_BYTES]) -> (Key, u32) {
-    let [a, b, c, d, e, f, g, h] = entry;
-    (u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([a, b, c, d]))
+fn parts(entry: [u8; ENTRY_BYTES]) -> (Key, u32) {
+    let bits = u64::from_le_bytes(entry);
+    let low = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    (low(bits >> 32), low(bits))
 }
 
 /// The file name of a segment's index.

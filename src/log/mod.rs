@@ -124,6 +124,7 @@ mod segments;
 mod space;
 mod status;
 mod tail;
+mod told;
 mod verify;
 mod writer;
 

@@ -56,12 +56,13 @@ fn places(bytes: &[u8]) -> (Vec<usize>, usize) {
 
 #[test]
 fn a_packed_export_in_one_segment_or_several_is_read_like_the_log() {
-    for (segment_bytes, segments) in [(u32::MAX, 1), (1_200_000, 3), (1, 12)] {
+    for (segment_bytes, expected) in [(u32::MAX, 1..=1), (1_200_000, 2..=3), (1, 8..=12)] {
         let (fixture, made) = exported(EVENTS, segment_bytes);
-        let expected: Vec<Record> = fixture.stored().into_iter().map(|it| it.record).collect();
+        let all: Vec<Record> = fixture.stored().into_iter().map(|it| it.record).collect();
         let reader = open(&fixture).unwrap();
-        assert!(records(&reader).unwrap() == expected, "{segment_bytes}");
-        assert_eq!(reader.segments(), (1, segments), "{segment_bytes}");
+        assert!(records(&reader).unwrap() == all, "{segment_bytes}");
+        let (first, segments) = reader.segments();
+        assert!(first == 1 && expected.contains(&segments), "{segment_bytes}: {segments}");
         let file = fixture.disk.content(path()).unwrap();
         assert_eq!(made.bytes, file.len() as u64);
         assert!(made.bytes * 2 < made.unpacked_bytes, "{made:?}");

@@ -20,6 +20,7 @@ use super::frame::Commit;
 use super::head::{FileKind, SegmentHead};
 use super::packed::BadBlock;
 use super::segments::{Found, Segments};
+use super::told;
 
 /// Most findings that are listed; more are counted.
 const FINDINGS_MAX: usize = 1000;
@@ -42,6 +43,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Where.
+    #[serde(serialize_with = "told::position")]
     pub position: LogPosition,
     /// What.
     pub problem: Problem,
@@ -126,21 +128,18 @@ pub struct Report {
     /// Bytes of all segments.
     pub bytes: u64,
     /// The greatest revision.
+    #[serde(serialize_with = "told::revision")]
     pub greatest_revision: Revision,
     /// Where the last valid commit frame ends.
+    #[serde(serialize_with = "told::position")]
     pub end: LogPosition,
     /// Every origin's last event.
-    #[serde(serialize_with = "as_pairs")]
+    #[serde(serialize_with = "told::vector")]
     pub vector: Vector,
     /// What is wrong: the first thousand things.
     pub findings: Vec<Finding>,
     /// How many things are wrong.
     pub findings_total: u64,
-}
-
-/// A map whose keys are no text in JSON, as a list.
-fn as_pairs<S: serde::Serializer>(vector: &Vector, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(vector)
 }
 
 impl Report {

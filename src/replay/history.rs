@@ -130,7 +130,7 @@ pub(super) struct Events<'a> {
 /// How a log is gone through.
 enum Walk {
     /// From end to end.
-    Scan(Scan),
+    Scan(Box<Scan>),
     /// By its indexes.
     Way(Box<Way>),
 }
@@ -147,7 +147,7 @@ impl Events<'_> {
             let (until, of) = (self.history.until, self.of);
             let walk = self.walk.get_or_insert_with(|| match of {
                 Some(users) => Walk::Way(Box::new(Way::new(&source.reader, users, until))),
-                None => Walk::Scan(source.reader.scan(LogPosition::START, None)),
+                None => Walk::Scan(Box::new(source.reader.scan(LogPosition::START, None))),
             });
             let stored = match walk {
                 Walk::Scan(scan) => scan.next(),

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::history_tools::{emptied, exported, lived_in};
 use crate::log_tools::{made_up_of, text};
@@ -72,6 +72,13 @@ fn an_export_is_packed_as_documented_and_one_that_is_not_packed_is_as_good() {
         assert!(std::fs::read(&again).unwrap() == packed, "{}", path.display());
         std::fs::remove_file(&again).unwrap();
     }
+    let json = run(&node, &["log", "verify", text(&file), "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["end"]["segment"], &json["end"]["offset"]), (&json!(1), &json!(bytes.len())));
+    assert_eq!(json["greatest_revision"].as_str().unwrap().len(), 16);
+    let lives = json["vector"].as_array().unwrap();
+    let of_life = |it: &Value| it["origin"].is_string() && it["head"].as_str().unwrap().len() == 64;
+    assert!(!lives.is_empty() && lives.iter().all(of_life), "{json}");
     // Two people may compare what they have.
     let other = file.with_file_name("other.jcas");
     let made = run(&node, &["log", "export", text(&other), "--with-keys", "--json"]);

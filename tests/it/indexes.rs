@@ -75,6 +75,10 @@ fn a_node_and_the_command_make_indexes_and_a_replay_says_the_same_with_and_witho
         (found == whole).then_some(())
     });
     assert_eq!(timeline(&node, &ada), without);
+    // Somebody it knows nothing of is told so, with no less reading than that.
+    let nobody = "0199b5b0-4a49-7aa4-b6a1-3d2f0a1c9e11";
+    let (code, text, said) = node.run(&["replay", "jcas-data", "--user", nobody]);
+    assert!((code, text.as_str()) == (0, "") && said.contains("is about user"), "{said}");
     assert_eq!(node.stop(), 0);
     let (code, _, said) = node.run(&["log", "index", log.join("00000001.seg").to_str().unwrap()]);
     assert!(code == 1 && said.contains("only that has indexes"), "{said}");

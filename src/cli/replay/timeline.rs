@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::view::rfc3339;
 use crate::cli::log::shown::Shown;
-use crate::cli::out::Lines;
+use crate::cli::out::{self, Lines};
 use crate::cli::progress::Meter;
 use crate::cli::screen::{Line, Screen, Style};
 use crate::events::ids::UserId;
@@ -26,6 +26,9 @@ pub(super) fn run(
     let timeline = timeline(history, user, |events| meter.set(events));
     meter.finish();
     let timeline = timeline?;
+    if timeline.entries.is_empty() {
+        out::note(&format!("nothing that was read is about user {user}"));
+    }
     if as_json {
         return print_json(&timeline, and_state);
     }
