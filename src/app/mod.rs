@@ -64,8 +64,8 @@ use self::indexing::Indexer;
 use self::keys::keep_keys;
 use self::listeners::{Listeners, addresses, serve};
 use self::parts::{
-    eraser, feed_and_links, make_accounts, make_api, new_life, start_actors, start_checkpointer,
-    used_tokens,
+    eraser, feed_and_links, keep_fresh, make_accounts, make_api, new_life, start_actors,
+    start_checkpointer, used_tokens,
 };
 use self::recovered::recover;
 use self::replication::{Connect, Ground, Wires};
@@ -320,9 +320,7 @@ impl Node {
             hashes,
             catching_up,
         });
-        if let Some(tls) = &listeners.tls {
-            keep_fresh(tls, Duration::from_secs(config.http.tls.reload_s));
-        }
+        keep_fresh(listeners.tls.as_ref(), Duration::from_secs(config.http.tls.reload_s));
         let gauges = Gauges::new(Arc::clone(&recovered.log), gauge_clock, Arc::clone(&accounts))
             .with_tls(listeners.tls.clone())
             .with_replica(replica.clone())
@@ -392,14 +390,6 @@ fn following(config: &Config, replica: Option<Replica>, own: Origin, log: &Arc<L
         wait_region: Duration::from_millis(config.replication.wait_ms),
         wait_all: Duration::from_millis(config.replication.wait_all_ms),
     }
-}
-
-/// Looks for a newer certificate from now on.
-fn keep_fresh(tls: &Arc<Tls>, every: Duration) {
-    if tls.snapshot().expires_in_ms <= 0 {
-        tracing::error!("the certificate has expired: callers that check will refuse it");
-    }
-    actix::spawn(Arc::clone(tls).watch(every));
 }
 
 /// The log's folder in a data folder.

@@ -52,6 +52,7 @@ use crate::tokens::{Start, UsedTokens, boot_id};
 
 use super::{AppError, TOKENS_FOLDER, keys};
 use crate::actors::recovery::Recovered;
+use crate::tls::Tls;
 
 /// A new life of this node, and the event that opens it.
 pub(super) fn new_life(deployment: &Deployment, recovered: &Recovered) -> (Origin, OriginOpened) {
@@ -375,4 +376,13 @@ pub(super) fn cores(setting: usize) -> usize {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         threads => threads,
     }
+}
+
+/// Looks for a newer certificate from now on, where there is one.
+pub(super) fn keep_fresh(tls: Option<&Arc<Tls>>, every: Duration) {
+    let Some(tls) = tls else { return };
+    if tls.snapshot().expires_in_ms <= 0 {
+        tracing::error!("the certificate has expired: callers that check will refuse it");
+    }
+    actix::spawn(Arc::clone(tls).watch(every));
 }

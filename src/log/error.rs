@@ -125,17 +125,23 @@ pub enum LogError {
     },
     /// An export that was cut, or is still being written.
     #[error(
-        "{} ends before the export does: it was cut, or is still being made; `jcas log verify` says \
-         what it holds", path.display()
+        "{} ends before the export does: it was cut, or is still being made; `jcas log verify` \
+         says what it holds", path.display()
     )]
     Unfinished {
         /// The file.
         path: PathBuf,
     },
+    /// An export that was cut so early that nothing of it can be read.
+    #[error("{} ends within its first block: nothing of it can be read", path.display())]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder in which there is no log.
     #[error(
-        "{} holds no log: there is no 00000001.seg in it; a log is a node's data folder, the folder \
-         `log` in that, one of its segments, or an export", folder.display()
+        "{} holds no log: there is no 00000001.seg in it; a log is a node's data folder, the \
+         folder `log` in that, one of its segments, or an export", folder.display()
     )]
     NoLog {
         /// The folder.

@@ -19,8 +19,9 @@
 //! # Layout
 //!
 //! All numbers are little endian; every CRC is CRC32C. A segment file is a head and then frames;
-//! an export is such segments, packed (`pack`), or one of them as it is. `NNNNNNNN.new` is a segment whose head is not durable yet; it is
-//! renamed once it is, so a segment's head is never torn.
+//! an export is such segments, packed (`pack`), or one of them as it is. `NNNNNNNN.new` is a
+//! segment whose head is not durable yet; it is renamed once it is, so a segment's head is never
+//! torn.
 //!
 //! | segment head | bytes | |
 //! |---|---|---|

@@ -1,6 +1,6 @@
-//! The packed form of an export: its segments, cut into blocks of one MiB, each compressed by itself
-//! (layout: `mod.rs`). So it is written in one go, read at any place, and what is damaged is one
-//! block. Readers see the segments as if they lay there unpacked.
+//! The packed form of an export: its segments, cut into blocks of one MiB, each compressed by
+//! itself (layout: `mod.rs`). So it is written in one go, read at any place, and what is damaged is
+//! one block. Readers see the segments as if they lay there unpacked.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -82,6 +82,11 @@ impl Packed {
         self.is_finished
     }
 
+    /// Whether not even its first block is there.
+    pub(super) fn is_without_blocks(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// The number of its last segment.
     pub(super) fn last_segment(&self) -> u32 {
         self.blocks.last_key_value().map_or(1, |((segment, _), _)| *segment)

@@ -159,6 +159,12 @@ pub fn verify(
 ) -> Result<Report, LogError> {
     let found = Found::at(files, path)?;
     let (segments, first, last) = (&found.segments, found.first, found.last);
+    if let Some(packed) = segments.in_packed()
+        && packed.is_without_blocks()
+    {
+        packed.expect_sound()?;
+        return Err(LogError::Nothing { path: path.to_owned() });
+    }
     let head = SegmentHead::read(segments.open(first)?.as_ref(), &segments.path(first))?;
     if let Some(packed) = segments.in_packed() {
         packed.go_on_behind_damage();

@@ -199,7 +199,9 @@ fn damage_where_an_index_leads_to_is_told_as_without_it() {
     let history = History::open(&files(), &[folder.path().to_owned()]).unwrap();
     let users = BTreeSet::from([wanted]);
     let with = about(&history, &users, |_| {}).unwrap_err();
-    idx(folder.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in idx(folder.path()) {
+        std::fs::remove_file(path).unwrap();
+    }
     let without = about(&history, &users, |_| {}).unwrap_err();
     assert_eq!(format!("{with:?}"), format!("{without:?}"));
 }

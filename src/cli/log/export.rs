@@ -92,7 +92,8 @@ pub(super) fn run(settings: Option<&Path>, args: &ExportArgs) -> anyhow::Result<
     } else {
         let (unpacked, digest) = (report.unpacked_bytes, hex::encode(report.digest.0));
         out::line(&format!(
-            "{file}: {records} events ({blanked} without a body), {bytes} bytes ({unpacked} unpacked)"
+            "{file}: {records} events ({blanked} without a body), {bytes} bytes ({unpacked} \
+             unpacked)"
         ))?;
         out::line(&format!("digest {digest}"))?;
     }
