@@ -55,7 +55,7 @@ use crate::health::NodeHealth;
 use crate::log::{Log, LogError, LogWriter};
 use crate::replication::amqp::AmqpError;
 use crate::state::error::StateError;
-use crate::tls::{Tls, TlsError};
+use crate::tls::TlsError;
 
 use self::catching_up::CatchingUp;
 use self::compare::StateHashes;
