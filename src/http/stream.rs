@@ -40,7 +40,7 @@ pub(super) async fn take(
     let intake = Intake { receiving, gzip, sent: 0, digest: Sha256::new() };
     let mut incoming =
         Incoming { payload, limits, started, ends, came: 0, gathered: Vec::new(), waiting: 0 };
-    let mut desk = Desk::Free(intake);
+    let mut desk = Desk::Free(Box::new(intake));
     match incoming.hand_over_all(&mut desk).await {
         Ok(()) => {
             let intake = desk.free().await?;
@@ -106,8 +106,8 @@ impl Incoming {
 
 /// Where the stream is written: nobody is at it, or a thread is.
 enum Desk {
-    Free(Intake),
-    Busy(JoinHandle<Result<Intake, ApiError>>),
+    Free(Box<Intake>),
+    Busy(JoinHandle<Result<Box<Intake>, ApiError>>),
     /// What was there failed, and is gone.
     Left,
 }
@@ -143,7 +143,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn free(mut self) -> Result<Intake, ApiError> {
+    async fn free(mut self) -> Result<Box<Intake>, ApiError> {
         self.done().await?;
         match self {
             Self::Free(intake) => Ok(intake),

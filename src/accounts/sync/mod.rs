@@ -24,6 +24,8 @@ mod course;
 mod forget;
 mod groups;
 mod jobs;
+#[cfg(test)]
+mod jobs_test;
 mod judge;
 mod keeping;
 mod lines;

@@ -76,7 +76,7 @@ impl Drop for Patience<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::jobs::tests::job;
+    use super::super::jobs_test::job;
     use super::*;
 
     #[test]
