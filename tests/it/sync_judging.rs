@@ -290,16 +290,20 @@ fn a_person_in_two_companies_files_at_two_regions_at_once_ends_the_same_at_both(
             assert_eq!((&ended["invalid"], &ended["conflict"]), (&json!(0), &json!(0)), "{ended}");
         }
         places.heal(0, 1);
-        // Both have the verified address of one person: they become one account, everywhere.
+        converge([&eu, &us]);
         for person in 0..PEOPLE {
             let address = address(person);
+            // Both have the verified address of one person: with a login they are one account.
+            let first = [(&one, "given_name"), (&other, "family_name")];
+            let let_in =
+                first.map(|(at, password)| at.login("NG", &address, password).status == 200);
+            assert_ne!(let_in, [false; 2], "{address}");
             let views = [&one, &one_there, &other_here, &other];
             let settled = wait_for("both regions to say the same", || {
                 let told: Vec<_> = views.iter().map(|company| told(company, &address)).collect();
                 let is_one = told.iter().all(|it| *it == told[0]);
-                let whole =
-                    told[0][2]["given_name"].is_string() && told[0][2]["family_name"].is_string();
-                (is_one && whole).then(|| told[0].clone())
+                let names = ["given_name", "family_name"].map(|name| told[0][2][name].is_string());
+                (is_one && names == [true; 2]).then(|| told[0].clone())
             });
             // Of two changes of one time one is the password: the same at both nodes.
             let right = ["given_name", "family_name"].map(|password| {
