@@ -29,6 +29,8 @@ pub(super) struct Job {
     pub(super) cancelled: Arc<AtomicBool>,
     /// How much of it waits for keys.
     pub(super) without_keys: AtomicUsize,
+    /// Held by the one of them who tries whether the KMS is there.
+    pub(super) trying_keys: tokio::sync::Mutex<()>,
     pub(super) address: Mutex<Option<JobAddress>>,
 }
 
@@ -43,6 +45,7 @@ impl Job {
             has_rows: AtomicBool::new(true),
             cancelled: Arc::default(),
             without_keys: AtomicUsize::default(),
+            trying_keys: tokio::sync::Mutex::default(),
             address: Mutex::default(),
         }
     }

@@ -4,6 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
+
 use crate::accounts::error::AccountError;
 use crate::accounts::vault::KeyFailure;
 use crate::actors::Unavailable;
@@ -13,6 +15,9 @@ use super::run::PAUSE;
 
 /// How long it waits for what is full at this moment only.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long between two looks whether the KMS is there: each leaves a line in the log.
+const KMS_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a key that is not to be had, where the KMS is, is tried before a row is given up.
 const KEY_TRIES: u32 = 40;
@@ -25,12 +30,13 @@ pub(super) struct Patience<'a> {
     job: &'a Job,
     keys_failed: u32,
     without_keys: bool,
+    trying: Option<MutexGuard<'a, ()>>,
 }
 
 impl<'a> Patience<'a> {
     /// Somebody at work on a job.
     pub(super) const fn with(job: &'a Job) -> Self {
-        Self { job, keys_failed: 0, without_keys: false }
+        Self { job, keys_failed: 0, without_keys: false, trying: None }
     }
 
     /// Waits for another try. False where it is no use.
@@ -40,6 +46,13 @@ impl<'a> Patience<'a> {
         }
         self.tell(matches!(error, AccountError::Keys(_)));
         let Some(pause) = self.pause(error) else { return Ok(false) };
+        if !matches!(error, AccountError::Keys(KeyFailure::Kms(_))) {
+            self.trying = None;
+        } else if self.trying.is_none() {
+            // One of a job's rows tries, and the others when that is over.
+            self.trying = Some(self.job.trying_keys.lock().await);
+            return Ok(true);
+        }
         tokio::time::sleep(pause).await;
         Ok(true)
     }
@@ -48,7 +61,8 @@ impl<'a> Patience<'a> {
     fn pause(&mut self, error: &AccountError) -> Option<Duration> {
         match error {
             AccountError::Unavailable(Unavailable::Overloaded) => Some(SHORT_PAUSE),
-            AccountError::Unavailable(_) | AccountError::Keys(KeyFailure::Kms(_)) => Some(PAUSE),
+            AccountError::Unavailable(_) => Some(PAUSE),
+            AccountError::Keys(KeyFailure::Kms(_)) => Some(KMS_PAUSE),
             AccountError::Keys(KeyFailure::Unavailable(_)) if self.keys_failed < KEY_TRIES => {
                 self.keys_failed += 1;
                 Some(PAUSE)
@@ -88,7 +102,7 @@ mod tests {
         let job = job(1, "shop");
         let mut patience = Patience::with(&job);
         for _ in 0..10_000 {
-            assert_eq!(patience.pause(&silent), Some(PAUSE));
+            assert_eq!(patience.pause(&silent), Some(KMS_PAUSE));
             assert_eq!(patience.pause(&storage), Some(PAUSE));
             assert_eq!(patience.pause(&full), Some(SHORT_PAUSE));
         }
@@ -96,7 +110,7 @@ mod tests {
             assert_eq!(patience.pause(&missing), Some(PAUSE));
         }
         assert_eq!(patience.pause(&missing), None);
-        assert_eq!(patience.pause(&silent), Some(PAUSE));
+        assert_eq!(patience.pause(&silent), Some(KMS_PAUSE));
         let broken = AccountError::Keys(KeyFailure::Broken);
         assert_eq!(Patience::with(&job).pause(&broken), None);
         assert_eq!(job.without_keys.load(Ordering::Relaxed), 0);
