@@ -33,9 +33,9 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Whether a hash that a company brought was a new password: one it changed, and newer than what
-    /// was there when it came, as far as that still is there. What took the place of that since is
-    /// told of itself.
+    /// Whether a hash that a company brought was a new password: one it changed, and newer than
+    /// what was there when it came, as far as that still is there. What took the place of that
+    /// since is told of itself.
     pub(super) fn was_password(&self, brought: Stamp) -> bool {
         let prevailed = |it: &Stamp| it.revision < brought.revision && *it > brought;
         brought.effective.is_change() && !self.passwords.iter().any(prevailed)
