@@ -258,7 +258,7 @@ fn trusted(regions: [&Region; 2], id: &str) -> [Company; 2] {
 /// What a company is told of a person.
 fn told(company: &Company, email: &str) -> Value {
     let answer = company.call("POST", "/v1/users/lookup", json!({ "email": email }));
-    let body = &answer.done(200).body;
+    let body = company.user(answer.done(200).body["user_id"].as_str().unwrap());
     json!([body["user_id"], body["linked_ids"], body["profile"], body["identities"]])
 }
 
