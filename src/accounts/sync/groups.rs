@@ -134,7 +134,9 @@ impl Groups {
         for group in self.members.chunk_by(|(one, _), (other, _)| one == other) {
             if group.len() > lines_max {
                 has_any = true;
-                group.iter().for_each(|(_, line)| beyond.set(*line));
+                for (_, line) in group {
+                    beyond.set(*line);
+                }
             }
         }
         has_any.then_some(beyond)
@@ -146,7 +148,9 @@ impl Groups {
         self.members.extend(anew.members);
         self.members.sort_unstable();
         self.together = Bits(vec![0; self.together.0.len()]);
-        self.members.iter().for_each(|(_, line)| self.together.set(*line));
+        for (_, line) in &self.members {
+            self.together.set(*line);
+        }
         self
     }
 
@@ -189,7 +193,9 @@ mod tests {
     fn of_a_group_with_too_many_lines_what_is_found_anew_stands() {
         let group = |entries: &[(u8, u32)]| {
             let mut keys = Keys::default();
-            entries.iter().for_each(|(key, line)| keys.add([*key; 8], *line));
+            for (key, line) in entries {
+                keys.add([*key; 8], *line);
+            }
             keys.group(10)
         };
         let groups = group(&[(1, 0), (1, 2), (1, 4), (1, 6), (2, 1), (2, 3), (3, 9)]);

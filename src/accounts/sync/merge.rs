@@ -63,8 +63,7 @@ impl Row {
         one_identity(&mut self.phone, row.phone).map_err(|()| conflict("phone"))?;
         // An identity takes another's place where the row that has it says so, and not because
         // another row has the user's id.
-        self.changes_email |= row.changes_email;
-        self.changes_phone |= row.changes_phone;
+        self.changes.extend(row.changes);
         self.email_verified |= row.email_verified;
         self.phone_verified |= row.phone_verified;
         let both = self.hash.is_some() && row.hash.is_some();
@@ -160,14 +159,15 @@ mod tests {
         let value = Zeroizing::new(number.to_owned());
         let phone = Member::Given(Identity { kind: IdentityKind::Phone, index, value });
         let user = user.map(|number| UserId::new(number, [0; 10]));
-        Row { user, changes_phone: user.is_some(), phone, ..Row::default() }
+        let changes = user.map(|_| IdentityKind::Phone).into_iter().collect();
+        Row { user, changes, phone, ..Row::default() }
     }
 
     #[test]
     fn a_number_takes_anothers_place_by_the_row_it_is_in_alone() {
         let with_id =
-            || Row { phone: Member::Absent, changes_phone: false, ..numbered(Some(1), "") };
-        let changes = |rows| both(rows, |merged| merged.unwrap().changes_phone);
+            || Row { phone: Member::Absent, changes: Vec::new(), ..numbered(Some(1), "") };
+        let changes = |rows| both(rows, |merged| !merged.unwrap().changes.is_empty());
         assert!(!changes([with_id, || numbered(None, "+1")]));
         assert!(changes([with_id, || numbered(Some(1), "+1")]));
         assert!(changes([|| numbered(None, "+1"), || numbered(Some(1), "+1")]));

@@ -170,9 +170,8 @@ pub(super) struct Row {
     pub(super) phone: Member<Identity>,
     pub(super) email_verified: bool,
     pub(super) phone_verified: bool,
-    /// What it says of an identity of this kind is a change of the user's: it came with the id.
-    pub(super) changes_email: bool,
-    pub(super) changes_phone: bool,
+    /// Kinds of which it changes the user's main identity, or removes all: it came with the id.
+    pub(super) changes: Vec<IdentityKind>,
     pub(super) hash: Option<GivenHash>,
     pub(super) hash_changed_at: Option<u64>,
     /// The hash has that time for its own, and not from the row.
@@ -194,9 +193,8 @@ impl Row {
     /// that is null all.
     pub(super) fn releases(&self, state: &UserState) -> Vec<Released> {
         let mut releases = Vec::new();
-        let email = (IdentityKind::Email, &self.email, self.changes_email);
-        let phone = (IdentityKind::Phone, &self.phone, self.changes_phone);
-        for (kind, member, _) in [email, phone].into_iter().filter(|(_, _, changes)| *changes) {
+        let said = [(IdentityKind::Email, &self.email), (IdentityKind::Phone, &self.phone)];
+        for (kind, member) in said.into_iter().filter(|(kind, _)| self.changes.contains(kind)) {
             let live = || state.identities().filter(move |(index, _)| index.kind == kind);
             match member {
                 Member::Absent => {}
@@ -285,12 +283,17 @@ impl Accounts {
         let hash_changed_at = time(given, "legacy_hash.changed_at")?;
         let profile_changed_at = time(wire.profile_changed_at.as_deref(), "profile_changed_at")?;
         let profile = read_fields(&wire.profile.0).map_err(|error| fault(&error))?;
-        let changes = |is_absent: bool| wire.user_id.is_some() && !is_absent;
+        let said = [
+            (IdentityKind::Email, matches!(email, Member::Absent)),
+            (IdentityKind::Phone, matches!(phone, Member::Absent)),
+        ];
+        let changes =
+            said.into_iter().filter(|(_, is_absent)| wire.user_id.is_some() && !is_absent);
+        let changes = changes.map(|(kind, _)| kind).collect();
         Ok(Row {
             reference,
             user: wire.user_id,
-            changes_email: changes(matches!(email, Member::Absent)),
-            changes_phone: changes(matches!(phone, Member::Absent)),
+            changes,
             email,
             phone,
             email_verified: wire.email_verified,

@@ -96,7 +96,9 @@ impl Accounts {
                     }
                 }
                 users.sort_unstable();
-                users.iter().for_each(|user| keys.add(short_of_user(*user), line));
+                for user in users {
+                    keys.add(short_of_user(user), line);
+                }
             }
             tokio::task::yield_now().await;
         }
