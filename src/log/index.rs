@@ -77,7 +77,7 @@ impl LogReader {
         let path = index_path(&self.path_in_folder(segment)?);
         let of = self.digest_of(segment).ok()??;
         let file = self.files().open_read(&path).ok()?;
-        let len = file.len().ok().filter(|len| *len <= u64::from(u32::MAX))?;
+        let len = file.len().ok().filter(|len| u32::try_from(*len).is_ok())?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         file.read_exact_at(&mut bytes, 0).ok()?;
         let (head, entries) = bytes.split_first_chunk::<HEAD_BYTES>()?;

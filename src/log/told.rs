@@ -22,10 +22,12 @@ struct Last<'a> {
     head: &'a Digest,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde lends what it writes")]
 pub(super) fn position<S: Serializer>(at: &LogPosition, to: S) -> Result<S::Ok, S::Error> {
     Place { segment: at.segment(), offset: at.offset() }.serialize(to)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde lends what it writes")]
 pub(super) fn revision<S: Serializer>(at: &Revision, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(at)
 }

@@ -120,20 +120,16 @@ impl Way {
                     self.here = self.enter()?;
                     continue;
                 }
-                Here::Places(places) => match places.pop() {
-                    None => None,
-                    Some(offset) => {
-                        let position = LogPosition::new(self.segment, offset);
-                        match self.reader.stored_at(position) {
-                            Ok(stored) => Some(stored),
-                            // The index is wrong, or the log: whoever reads on will see.
-                            Err(_) => {
-                                self.here = self.whole_segment();
-                                continue;
-                            }
-                        }
-                    }
-                },
+                Here::Places(places) => {
+                    let next = places.pop().map(|offset| LogPosition::new(self.segment, offset));
+                    let stored = next.map(|position| self.reader.stored_at(position)).transpose();
+                    let Ok(stored) = stored else {
+                        // The index is wrong, or the log: whoever reads on will see.
+                        self.here = self.whole_segment();
+                        continue;
+                    };
+                    stored
+                }
                 Here::Scan(scan) => scan.next().transpose()?,
             };
             if found.is_some() {
