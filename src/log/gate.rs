@@ -12,8 +12,10 @@ use super::lock;
 use super::open::LogOptions;
 use super::space::{LogStatus, SpaceGuard};
 
-/// How long what may be gathered waits for others.
-const GATHER: Duration = Duration::from_millis(4);
+/// How long what may be gathered waits for others: four milliseconds at most, in steps, and no
+/// longer than to the first step in which none comes.
+const GATHER_STEPS: usize = 8;
+const GATHER_STEP: Duration = Duration::from_micros(500);
 
 /// An append that was let in.
 pub(super) struct Waiting {
@@ -36,6 +38,8 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     /// How many of them are to be written at once.
     urgent: usize,
+    /// Whether the last group was one append: then there is nothing to gather, it seems.
+    alone: bool,
     bytes: usize,
     epoch: u64,
     /// Whether the epoch began because there was no room.
@@ -64,7 +68,8 @@ impl Waiting {
 impl Inner {
     /// Whether what waits is to be written without waiting for more.
     const fn is_time(&self, bytes_max: usize) -> bool {
-        self.urgent > 0 || self.bytes >= bytes_max || self.closed || self.stopped
+        let full = self.bytes >= bytes_max;
+        self.urgent > 0 || full || self.alone || self.closed || self.stopped
     }
 }
 
@@ -73,6 +78,7 @@ impl Gate {
         let inner = Inner {
             waiting: VecDeque::new(),
             urgent: 0,
+            alone: true,
             bytes: 0,
             epoch: 0,
             disk_full: false,
@@ -149,9 +155,15 @@ impl Gate {
             }
             inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        let gathers = |inner: &mut Inner| !inner.is_time(bytes_max);
-        let gathered = self.ready.wait_timeout_while(inner, GATHER, gathers);
-        let (mut inner, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..GATHER_STEPS {
+            let before = inner.waiting.len();
+            let gathers = |inner: &mut Inner| !inner.is_time(bytes_max);
+            let gathered = self.ready.wait_timeout_while(inner, GATHER_STEP, gathers);
+            inner = gathered.unwrap_or_else(PoisonError::into_inner).0;
+            if inner.is_time(bytes_max) || inner.waiting.len() == before {
+                break;
+            }
+        }
         let mut taken = Vec::with_capacity(inner.waiting.len());
         let mut bytes = 0_usize;
         while let Some(next) = inner.waiting.pop_front() {
@@ -164,6 +176,7 @@ impl Gate {
             inner.urgent = inner.urgent.saturating_sub(usize::from(next.is_urgent()));
             taken.push(next);
         }
+        inner.alone = taken.len() < 2;
         Some(taken)
     }
 

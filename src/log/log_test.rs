@@ -113,6 +113,30 @@ fn appends_are_answered_in_order_with_one_sync_for_all_that_wait() {
 }
 
 #[test]
+fn what_may_be_gathered_is_written_alone_with_others_and_before_what_is_urgent() {
+    let fixture = Fixture::new();
+    let send = |number: u64, urgency| {
+        let (sender, answer) = std::sync::mpsc::channel();
+        let done = Box::new(move |result: Result<Committed, _>| drop(sender.send(result)));
+        let append = Append { epoch: 0, batch: own(number..number + 1), done };
+        fixture.writer.append_when(append, urgency).unwrap();
+        answer
+    };
+    let first = send(0, Urgency::Gathered).recv().unwrap().unwrap();
+    let before = fixture.writer.snapshot().groups;
+    let held = fixture.while_held(|| [1, 2, 3].map(|number| send(number, Urgency::Gathered)));
+    let together = held.map(|answer| answer.recv().unwrap().unwrap());
+    assert_eq!(fixture.writer.snapshot().groups - before, 1);
+    // The last group was of several: this one waits for others, and there are none.
+    let alone = send(4, Urgency::Gathered).recv().unwrap().unwrap();
+    let (gathered, urgent) = (send(5, Urgency::Gathered), send(6, Urgency::AtOnce));
+    let (gathered, urgent) = (gathered.recv().unwrap().unwrap(), urgent.recv().unwrap().unwrap());
+    let placed = [&first, &together[0], &together[2], &alone, &gathered, &urgent];
+    let positions: Vec<_> = placed.iter().map(|committed| committed.placed[0].position).collect();
+    assert!(positions.is_sorted(), "{positions:?}");
+}
+
+#[test]
 fn delivered_follows_durable_when_all_are_answered() {
     let fixture = Fixture::new();
     fixture.append_own(0..1);

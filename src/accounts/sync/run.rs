@@ -33,7 +33,7 @@ use super::verdict::Judged;
 
 /// Groups of lines that are applied before their verdicts are made durable, and bytes of them: a
 /// batch is closed at the group that brings it there.
-const BATCH: usize = 8192;
+const BATCH: usize = 2048;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long it waits for what the node cannot do now.
