@@ -160,7 +160,7 @@ mod tests {
         let phone = Member::Given(Identity { kind: IdentityKind::Phone, index, value });
         let user = user.map(|number| UserId::new(number, [0; 10]));
         let changes = user.map(|_| IdentityKind::Phone).into_iter().collect();
-        Row { user, changes, phone, ..Row::default() }
+        Row { user, phone, changes, ..Row::default() }
     }
 
     #[test]
