@@ -38,8 +38,8 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     /// How many of them are to be written at once.
     urgent: usize,
-    /// Whether the last group was one append: then there is nothing to gather, it seems.
-    alone: bool,
+    /// How many appends the last group was. After a single one there is nothing to gather, it seems.
+    last_group: usize,
     bytes: usize,
     epoch: u64,
     /// Whether the epoch began because there was no room.
@@ -69,7 +69,7 @@ impl Inner {
     /// Whether what waits is to be written without waiting for more.
     const fn is_time(&self, bytes_max: usize) -> bool {
         let full = self.bytes >= bytes_max;
-        self.urgent > 0 || full || self.alone || self.closed || self.stopped
+        self.urgent > 0 || full || self.last_group < 2 || self.closed || self.stopped
     }
 }
 
@@ -78,7 +78,7 @@ impl Gate {
         let inner = Inner {
             waiting: VecDeque::new(),
             urgent: 0,
-            alone: true,
+            last_group: 0,
             bytes: 0,
             epoch: 0,
             disk_full: false,
@@ -176,7 +176,7 @@ impl Gate {
             inner.urgent = inner.urgent.saturating_sub(usize::from(next.is_urgent()));
             taken.push(next);
         }
-        inner.alone = taken.len() < 2;
+        inner.last_group = taken.len();
         Some(taken)
     }
 
