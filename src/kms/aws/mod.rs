@@ -27,8 +27,8 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{
-    BehaviorVersion, Config, IdentityCache, Region, ResolveCachedIdentity,
-    SharedCredentialsProvider, SharedIdentityCache, StalledStreamProtectionConfig,
+    BehaviorVersion, Config, IdentityCache, Region, SharedCredentialsProvider, SharedIdentityCache,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_kms::primitives::Blob;
 use zeroize::Zeroizing;
