@@ -57,8 +57,8 @@ pub struct Candidates {
 type Users = BTreeMap<UserId, Arc<UserState>>;
 
 impl Accounts {
-    /// Says that two users are one person, takes them apart, or says that they are not the same. The
-    /// repeat of a call says nothing again: it may have been unsaid since.
+    /// Says that two users are one person, takes them apart, or says that they are not the same.
+    /// The repeat of a call says nothing again: it may have been unsaid since.
     pub async fn link(
         &self,
         caller: &Caller,

@@ -60,8 +60,9 @@ fn speak(mut stream: TcpStream, answer: &dyn Fn(&Asked) -> (u16, String)) -> Opt
     reader.take(length).read_to_string(&mut asked.body).ok()?;
     let (status, body) = answer(&asked);
     let length = body.len();
-    let headers = "content-type: application/x-amz-json-1.1\r\nx-aws-ec2-metadata-token-ttl-seconds: \
-                   600\r\nconnection: close";
+    let lasts = "x-aws-ec2-metadata-token-ttl-seconds: 600";
+    let headers =
+        format!("content-type: application/x-amz-json-1.1\r\n{lasts}\r\nconnection: close");
     let head = format!("HTTP/1.1 {status} said\r\n{headers}\r\ncontent-length: {length}");
     write!(stream, "{head}\r\n\r\n{body}").ok()
 }

@@ -2,11 +2,11 @@
 //!
 //! | where | named by | who is asked |
 //! |---|---|---|
-//! | a pod of EKS (IRSA) | `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN` | STS in the own region |
-//! | a task of ECS, a pod of EKS | `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI` | that address |
-//! | an instance of EC2 | the settings | the instance's metadata, IMDSv2 alone |
+//! | EKS (IRSA) | `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN` | STS in the own region |
+//! | ECS, EKS | `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI` | that address |
+//! | EC2 | the settings | the instance's metadata, IMDSv2 alone |
 //!
-//! It must ask nobody who is not named: a node elsewhere would wait for an address that is not there.
+//! It must ask nobody who is not named: a node elsewhere would wait for an address that nobody has.
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
