@@ -53,9 +53,10 @@ impl Carrier {
         let request = request.try_into_http1x();
         let request = request.map_err(|error| ConnectorError::user(error.into()))?;
         // A GET must not have a body, not even an empty one.
-        let answered = match body.is_empty() {
-            true => self.agent.run(request.map(|_| ())),
-            false => self.agent.run(request.map(|_| body)),
+        let answered = if body.is_empty() {
+            self.agent.run(request.map(|_| ()))
+        } else {
+            self.agent.run(request.map(|_| body))
         };
         let mut response = answered.map_err(ended)?;
         let status = response.status().as_u16();

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | EKS (IRSA) | `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN` | STS in the own region |
 //! | ECS, EKS | `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI` | that address |
-//! | EC2 | the settings | the instance's metadata, IMDSv2 alone |
+//! | EC2 | the settings | the instance's metadata, `IMDSv2` alone |
 //!
 //! It must ask nobody who is not named: a node elsewhere would wait for an address that nobody has.
 
