@@ -216,7 +216,7 @@ pub fn made_with(
     options: &Options,
     users: usize,
     settings: &[(&str, String)],
-    make: impl FnOnce(&Node, &str) -> anyhow::Result<Vec<String>>,
+    register: impl FnOnce(&Node, &str) -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<(Node, Made)> {
     let data = options.data(users);
     let list = data.with_extension("json");
@@ -234,11 +234,11 @@ pub fn made_with(
     let key = node.company("bench")?;
     eprintln!("registering {users} users");
     let began = Instant::now();
-    let users = make(&node, &key)?;
+    let registered = register(&node, &key)?;
     #[expect(clippy::cast_precision_loss, reason = "users are far below 2^52")]
-    let rate = users.len() as f64 / began.elapsed().as_secs_f64();
-    eprintln!("registered {} users: {rate:.0} a second", users.len());
-    let made = Made { key, users };
+    let rate = registered.len() as f64 / began.elapsed().as_secs_f64();
+    eprintln!("registered {users} users: {rate:.0} a second");
+    let made = Made { key, users: registered };
     std::fs::write(&list, serde_json::to_string(&made)?)?;
     Ok((node, made))
 }

@@ -132,7 +132,7 @@ impl World {
             let mut moved = false;
             for pending in std::mem::take(&mut life.pending) {
                 moved |= match pending {
-                    Pending::Reserving(reserving) => self.poll_reserving(life, reserving)?,
+                    Pending::Reserving(reserving) => self.poll_reserving(life, reserving),
                     Pending::Asked(asking) => self.poll_asked(life, asking)?,
                 };
             }
@@ -142,15 +142,15 @@ impl World {
         }
     }
 
-    fn poll_reserving(&mut self, life: &mut Life, mut reserving: Box<Reserving>) -> Checked<bool> {
+    fn poll_reserving(&mut self, life: &mut Life, mut reserving: Box<Reserving>) -> bool {
         match (&mut reserving.granted).now_or_never() {
             None => {
                 self.points.hit(Point::IdentityAwaited);
                 life.pending.push(Pending::Reserving(reserving));
-                Ok(false)
+                false
             }
             // Too many wait: the caller is told so and nothing was asked.
-            Some(Err(_)) => Ok(true),
+            Some(Err(_)) => true,
             Some(Ok(reserved)) => {
                 reserving.wish.put_rivals(reserved.index(), &reserved.claimants);
                 reserving.held.push(reserved);
@@ -161,7 +161,7 @@ impl World {
                         life.pending.push(Pending::Reserving(reserving));
                     }
                 }
-                Ok(true)
+                true
             }
         }
     }

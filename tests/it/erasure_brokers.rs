@@ -158,7 +158,9 @@ fn what_waited_in_a_queue_for_a_node_that_was_away_is_gone_from_the_brokers_disk
     wait_for("the queue to be empty", || (world.waiting(REGIONS[2]) == 0).then_some(()));
     world.clean();
     let export = world.folder.path().join("after.jcas");
-    nodes.iter_mut().for_each(|node| assert_eq!(node.stop(), 0));
+    for node in &mut nodes {
+        assert_eq!(node.stop(), 0);
+    }
     let exported = nodes[2].run(&["log", "export", "--with-keys", export.to_str().unwrap()]);
     assert_eq!(exported.0, 0, "{}", exported.2);
     let mut after = world.copies("after");

@@ -147,26 +147,23 @@ fn peak(arguments: &[&str]) -> u64 {
 fn memory_is_bounded_by_the_users_and_not_by_the_length_of_the_log() {
     const EVENTS: u64 = 8000;
     let folder = tempfile::tempdir().unwrap();
-    let log = |name: &str, events: u64| made_up_of(&folder, name, events, 50);
-    let (short, short_too) = (log("short", EVENTS), log("short-too", EVENTS - 1));
-    let (long, long_too) = (log("long", EVENTS * 10), log("long-too", EVENTS * 10 - 1));
+    let make = |name: &str, events: u64| made_up_of(&folder, name, events, 50);
+    let short = [make("short", EVENTS), make("short-too", EVENTS - 1)];
+    let long = [make("long", EVENTS * 10), make("long-too", EVENTS * 10 - 1)];
     let bytes = |path: &str| -> u64 {
         let entries = std::fs::read_dir(path).unwrap();
         entries.map(|it| it.unwrap().metadata().unwrap().len()).sum()
     };
-    let more_log = 2 * (bytes(&long) - bytes(&short)) / 1024;
+    let more_log = 2 * (bytes(&long[0]) - bytes(&short[0])) / 1024;
     assert!(more_log > 20_000, "{more_log} KiB more");
     // Twice eight bytes an event, and room that a growing list keeps.
     let allowed = 8 * 1024;
-    for (question, short, long) in [
-        ("--against", (&short, &short_too), (&long, &long_too)),
-        ("", (&short, &short), (&long, &long)),
-    ] {
-        let ask = |(one, other): (&String, &String)| match question {
+    for question in ["--against", ""] {
+        let ask = |[one, other]: &[String; 2]| match question {
             "" => peak(&["replay", one]),
             question => peak(&["replay", one, question, other]),
         };
-        let (little, much) = (ask(short), ask(long));
+        let (little, much) = (ask(&short), ask(&long));
         assert!(little > 1000 && much < little + allowed, "{question}: {little} and {much} KiB");
     }
 }

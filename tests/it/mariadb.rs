@@ -1,4 +1,4 @@
-//! MariaDB for tests: a private server in a folder of its own, reached by a socket in it. A watcher
+//! `MariaDB` for tests: a private server in a folder of its own, reached by a socket in it. A watcher
 //! ends it when the test program ends, however that happens.
 
 use std::fs::{self, File};
@@ -83,7 +83,7 @@ impl MariaDb {
     }
 
     /// Gives the programs of a folder the names that documents use.
-    pub fn name_client(&self, programs: &Path) {
+    pub fn name_client(programs: &Path) {
         let known = PROGRAMS.split(':').map(|folder| Path::new(folder).join("mariadb"));
         let client = known.into_iter().find(|path| path.exists()).unwrap();
         symlink(client, programs.join("mysql")).unwrap();

@@ -1,4 +1,4 @@
-//! docs/migration.md, done as it says: a shop's tables in a real MariaDB, its statements and
+//! docs/migration.md, done as it says: a shop's tables in a real `MariaDB`, its statements and
 //! commands as they stand there, a node, and logins with the passwords that were known.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn document() -> String {
 
 /// The first block of a kind after a text.
 fn block_after(document: &str, text: &str, kind: &str) -> String {
-    let (_, after) = document.split_once(text).unwrap_or_else(|| panic!("there is no {text}"));
+    let (_, after) = document.split_once(text).expect(text);
     let (_, block) = after.split_once(&format!("```{kind}\n")).unwrap();
     block.split_once("```").unwrap().0.to_owned()
 }
@@ -54,7 +54,7 @@ impl Move {
         let programs = base.home().join("bin");
         fs::create_dir(&programs).unwrap();
         symlink(env!("CARGO_BIN_EXE_jcas"), programs.join("jcas")).unwrap();
-        base.name_client(&programs);
+        MariaDb::name_client(&programs);
         base.run("", "CREATE DATABASE SHOP");
         Self { base, node: Node::started(&[]) }
     }

@@ -90,7 +90,7 @@ fn a_job_whose_note_cannot_be_read_once_is_not_thrown_away() {
     wait_for("the job to wait", || (job(&shop, &id)["created"] == 1).then_some(()));
     node.kill();
     let path = file(&node, &id, "note");
-    let note = std::fs::read(&path).unwrap();
+    let noted = std::fs::read(&path).unwrap();
     let folder = node.data().join("sync");
     let kept = || {
         let files = files_below(&folder).into_iter();
@@ -114,7 +114,7 @@ fn a_job_whose_note_cannot_be_read_once_is_not_thrown_away() {
         assert_eq!(kept(), before);
         if wrong.is_none() {
             std::fs::remove_dir(&path).unwrap();
-            std::fs::write(&path, &note).unwrap();
+            std::fs::write(&path, &noted).unwrap();
         }
     }
     node.start();

@@ -33,7 +33,7 @@ pub fn post_to(company: &Company, target: &str, rows: &str) -> Answer {
 
 /// Begins an upload of bytes for Nigeria.
 pub fn begun(company: &Company, bytes: &[u8]) -> Answer {
-    let digest = base64url(&Sha256::digest(bytes));
+    let digest = base64url(Sha256::digest(bytes));
     let asked = json!({ "country": "NG", "length": bytes.len(), "digest": digest });
     company.call("POST", "/v1/sync/uploads", asked)
 }

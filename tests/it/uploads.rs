@@ -111,8 +111,8 @@ fn an_upload_is_its_companys_has_its_room_and_may_be_taken_back() {
     let big = vec![b'\n'; 700 * 1024];
     let upload = begun(&shop, &big);
     let path = path(upload.done(200));
-    begun(&shop, &[b' '; 400 * 1024]).refused(429, "rate_limited");
-    begun(&shop, &[b' '; 1100 * 1024]).refused(413, "body_too_large");
+    begun(&shop, &vec![b' '; 400 * 1024]).refused(429, "rate_limited");
+    begun(&shop, &vec![b' '; 1100 * 1024]).refused(413, "body_too_large");
     begun(&other, &big).refused(503, "overloaded");
     other.call("GET", &path, Value::Null).refused(404, "not_found");
     put_part(&other, &format!("{path}/0"), "x").refused(404, "not_found");

@@ -320,7 +320,7 @@ impl World {
             let mut moved = false;
             for pending in std::mem::take(&mut life.pending) {
                 moved |= match pending {
-                    Pending::Reserving(reserving) => Self::poll_reserving(life, reserving)?,
+                    Pending::Reserving(reserving) => Self::poll_reserving(life, reserving),
                     Pending::Asked(asking) => self.poll_asked(life, asking)?,
                 };
             }
@@ -330,14 +330,14 @@ impl World {
         }
     }
 
-    fn poll_reserving(life: &mut Life, mut reserving: Box<Reserving>) -> Checked<bool> {
+    fn poll_reserving(life: &mut Life, mut reserving: Box<Reserving>) -> bool {
         match (&mut reserving.granted).now_or_never() {
             None => {
                 life.pending.push(Pending::Reserving(reserving));
-                Ok(false)
+                false
             }
             // Too many wait: the caller is told so and nothing was asked.
-            Some(Err(_)) => Ok(true),
+            Some(Err(_)) => true,
             Some(Ok(reserved)) => {
                 reserving.wish.put_rivals(reserved.index(), &reserved.claimants);
                 reserving.held.push(reserved);
@@ -349,7 +349,7 @@ impl World {
                         life.pending.push(Pending::Reserving(reserving));
                     }
                 }
-                Ok(true)
+                true
             }
         }
     }

@@ -2,6 +2,7 @@
 //! nothing finds it. Whom it is linked with stays, with what is its own, and both stay connected.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jcas::events::account::Account;
 use jcas::events::event::Event;
@@ -49,11 +50,10 @@ fn check_unfound(user: UserId, life: &Life) -> Checked {
 fn connected(user: UserId, life: &Life) -> Checked<BTreeMap<UserId, UserState>> {
     let (mut users, mut found) = (BTreeMap::new(), vec![user]);
     while let Some(user) = found.pop() {
-        if !users.contains_key(&user) {
-            let state = life.checkpoints.store.user(user).map_err(text)?.unwrap_or_default();
-            found.extend(state.linked());
-            users.insert(user, state);
-        }
+        let Entry::Vacant(place) = users.entry(user) else { continue };
+        let state = life.checkpoints.store.user(user).map_err(text)?.unwrap_or_default();
+        found.extend(state.linked());
+        place.insert(state);
     }
     Ok(users)
 }
@@ -61,13 +61,13 @@ fn connected(user: UserId, life: &Life) -> Checked<BTreeMap<UserId, UserState>> 
 /// An account with an erased user in it is that of the others, and found by each of them.
 fn check_linked(user: UserId, life: &Life, points: &mut Points) -> Checked {
     let users = connected(user, life)?;
-    let live = |user: &UserId| users.get(user).is_some_and(UserState::is_live);
-    let others: Vec<_> = users.keys().filter(|user| live(user)).collect();
+    let lives = |user: &UserId| users.get(user).is_some_and(UserState::is_live);
+    let others: Vec<_> = users.keys().filter(|user| lives(user)).collect();
     points.hits(Point::ErasedOfLinked, u64::from(!others.is_empty()));
     let account = Account::of(&users);
     let canonical = account.canonical();
     ensure!(
-        canonical.is_some() == !others.is_empty() && canonical.as_ref().is_none_or(live),
+        canonical.is_some() != others.is_empty() && canonical.as_ref().is_none_or(lives),
         "{}: {canonical:?} speaks for {users:?}",
         life.own
     );
@@ -75,7 +75,7 @@ fn check_linked(user: UserId, life: &Life, points: &mut Points) -> Checked {
     let shown = shown.chain(account.profile().into_values().map(|(user, _)| user));
     let shown = shown.chain(account.identities().into_iter().map(|identity| identity.user));
     let mut shown = shown.chain(account.credentials(None).into_iter().map(|it| it.user));
-    ensure!(shown.all(|user| live(&user)), "{}: of {user} something is shown", life.own);
+    ensure!(shown.all(|user| lives(&user)), "{}: of {user} something is shown", life.own);
     for other in others {
         let from_there = connected(*other, life)?;
         ensure!(from_there.contains_key(&user), "{}: {user} is no joint for {other}", life.own);
