@@ -25,7 +25,8 @@ fn document() -> String {
 
 /// The first block of a kind after a text.
 fn block_after(document: &str, text: &str, kind: &str) -> String {
-    let (_, after) = document.split_once(text).expect(text);
+    assert!(document.contains(text), "there is no {text}");
+    let (_, after) = document.split_once(text).unwrap_or_default();
     let (_, block) = after.split_once(&format!("```{kind}\n")).unwrap();
     block.split_once("```").unwrap().0.to_owned()
 }
