@@ -231,10 +231,16 @@ impl RabbitMq {
 
     /// Runs its control program; what it said.
     pub fn ctl(&self, arguments: &[&str]) -> String {
+        self.try_ctl(arguments).unwrap_or_else(|said| panic!("rabbitmqctl {arguments:?}: {said}"))
+    }
+
+    /// The same, for what a broker that has just started may refuse: what it said, or its refusal.
+    pub fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.command("rabbitmqctl").arg("-q").args(arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 

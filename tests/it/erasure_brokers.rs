@@ -97,7 +97,10 @@ impl World {
             broker.wait_until_ready();
             for region in REGIONS {
                 let queue = format!("jcas.events.to.{region}.n1");
-                broker.ctl(&["delete_queue", &queue]);
+                // Not before the queue has its leader again.
+                wait_for("the queue to be deleted", || {
+                    broker.try_ctl(&["delete_queue", &queue]).ok()
+                });
             }
         }
     }
