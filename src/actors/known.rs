@@ -4,8 +4,8 @@
 //! would decode the row anew. Only the shard writes its users, and it puts what it wrote here after
 //! the store and before anybody is answered. So whoever finds a user here has what the shard itself
 //! would say. Whoever finds none reads the store and leaves here what was there, unless the shard
-//! has written meanwhile: no old state is put beside a new one. Nobody stands in the shard's line to
-//! read.
+//! has written meanwhile: no old state is put beside a new one. Nobody stands in the shard's line
+//! to read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,8 @@ pub struct Known {
     writes: Mutex<Writes>,
 }
 
-/// What the shard has put here. Users share a count: one who reads more often for nothing is no harm.
+/// What the shard has put here. Users share a count: that a state is not kept, though its own user
+/// was not written, does no harm.
 struct Writes {
     counts: [u64; COUNTS],
     /// The shard cannot follow its log any more.

@@ -101,7 +101,10 @@ const JOB_VALUE: Form<8> = Form { version: 4, domain: b"jcas sealed job value v1
 /// Defines a key of 32 secret bytes that is named by a digest of itself. Two types, because a
 /// branch key where a user key is due must not compile.
 macro_rules! sealing_key {
-    ($(#[$doc:meta])* $name:ident, $id_bytes:literal, $id_domain:literal $(, $kept:ident: $of:ty)?) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $id_bytes:literal, $id_domain:literal $(, $kept:ident: $of:ty)?
+    ) => {
         $(#[$doc])*
         pub struct $name {
             secret: Zeroizing<[u8; KEY_BYTES]>,

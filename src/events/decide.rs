@@ -270,9 +270,9 @@ impl Deciding<'_> {
     }
 
     /// Whether another company's change, or the secret, counts as made at the very same time.
-    /// Nothing tells such passwords apart but who came last: the one that stands, stays, or the same
-    /// time once more would displace it. What is in the slot itself, its company may replace, and so
-    /// what was made of it at a login.
+    /// Nothing tells such passwords apart but who came last: the one that stands, stays, or the
+    /// same time once more would displace it. What is in the slot itself, its company may replace,
+    /// and so what was made of it at a login.
     fn has_rival_beside(&self, slot: Slot, effective: EffectiveTime) -> bool {
         let own = self.state.legacy.get(&slot).map(|cell| cell.mark.stamp);
         let others = self.state.legacy.iter().filter(|(other, _)| **other != slot);

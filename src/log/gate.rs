@@ -38,7 +38,8 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     /// How many of them are to be written at once.
     urgent: usize,
-    /// How many appends the last group was. After a single one there is nothing to gather, it seems.
+    /// How many appends the last group was. After a single one there is nothing to gather, it
+    /// seems.
     last_group: usize,
     bytes: usize,
     epoch: u64,

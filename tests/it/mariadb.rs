@@ -1,5 +1,5 @@
-//! `MariaDB` for tests: a private server in a folder of its own, reached by a socket in it. A watcher
-//! ends it when the test program ends, however that happens.
+//! `MariaDB` for tests: a private server in a folder of its own, reached by a socket in it. A
+//! watcher ends it when the test program ends, however that happens.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
