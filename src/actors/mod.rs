@@ -2,7 +2,8 @@
 //!
 //! A [`shard`] owns a slice of users, the [`registry`] owns companies and keys. The [`directory`]
 //! is no actor: it keeps two commands from deciding about one identity at once. What is on its way
-//! to the disk waits in a [`lane`]. Others speak to them through [`House`] and see neither addresses nor actix.
+//! to the disk waits in a [`lane`]. Others speak to them through [`House`] and see neither
+//! addresses nor actix.
 //!
 //! ```text
 //!   accounts --Ask--> shard --append--> log writer --Logged--> shard --> state, answer
