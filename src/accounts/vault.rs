@@ -23,7 +23,6 @@ pub mod records;
 mod refusals;
 pub mod standing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,15 +86,19 @@ pub enum KeyFailure {
     Broken,
 }
 
-/// A user's keys in clear, in memory only.
+/// A user's keys in clear, in memory only: mostly one, so they take no more room than they need.
 pub struct UserKeys {
-    keys: BTreeMap<UserKeyId, UserKey>,
+    keys: Box<[UserKey]>,
 }
 
 impl UserKeys {
     /// The key that seals what is written now: the one with the greatest id, so that nodes agree.
     fn current(&self) -> Option<&UserKey> {
-        self.keys.last_key_value().map(|(_, key)| key)
+        self.keys.iter().max_by_key(|key| key.id())
+    }
+
+    fn named(&self, id: [u8; 8]) -> Option<&UserKey> {
+        self.keys.iter().find(|key| key.id() == id)
     }
 }
 
@@ -154,7 +157,7 @@ impl Vault {
         let id = UserKeyId(key.id());
         let context = self.context(user, b"user-key");
         let wrapped = branch.wrap(&context, &key).map_err(|_| KeyFailure::Broken)?.into();
-        let keys = Arc::new(UserKeys { keys: BTreeMap::from([(id, key)]) });
+        let keys = Arc::new(UserKeys { keys: [key].into() });
         Ok((keys, UserKeyCreated { key: id, branch: branch_id, wrapped }))
     }
 
@@ -178,17 +181,17 @@ impl Vault {
         if let Some(keys) = self.users.get(&user) {
             return Ok(keys);
         }
-        let mut keys = BTreeMap::new();
-        for (id, created) in self.parts.records.read_keys(user).await? {
+        let mut keys = Vec::with_capacity(1);
+        for (_, created) in self.parts.records.read_keys(user).await? {
             let branch = self.branch(created.branch).await?;
             let context = self.context(user, b"user-key");
             let key = branch.unwrap_user_key(&context, &created.wrapped);
-            keys.insert(id, key.map_err(|_| KeyFailure::Broken)?);
+            keys.push(key.map_err(|_| KeyFailure::Broken)?);
         }
         if keys.is_empty() {
             return Err(KeyFailure::Unavailable("the user's key is not here"));
         }
-        let keys = Arc::new(UserKeys { keys });
+        let keys = Arc::new(UserKeys { keys: keys.into() });
         self.users.insert(user, Arc::clone(&keys));
         Ok(keys)
     }
@@ -228,8 +231,8 @@ impl Vault {
         place: Place<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, KeyFailure> {
-        let named = sealing::key_of(&sealed.bytes).map(UserKeyId);
-        let key = named.and_then(|id| keys.keys.get(&id)).ok_or(KeyFailure::Broken)?;
+        let named = sealing::key_of(&sealed.bytes);
+        let key = named.and_then(|id| keys.named(id)).ok_or(KeyFailure::Broken)?;
         let register = place.bytes();
         let context = self.context(user, &register);
         sealing::open(key, &context, &sealed.bytes).map_err(|_| KeyFailure::Broken)

@@ -35,8 +35,7 @@ pub(super) fn tag(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
     mac.finalize().into_bytes().into()
 }
 
-/// Derives `N` bytes (up to 255 x 32) from a secret by HKDF-SHA-256 (RFC 5869). Wiped when dropped,
-/// as HMACs are.
+/// Derives `N` bytes (up to 255 x 32) from a secret by HKDF-SHA-256 (RFC 5869).
 pub(super) struct Derivation(Hkdf<Sha256>);
 
 impl Derivation {

@@ -22,7 +22,6 @@
 //! It must never know where a sealed value is stored, or who may see it.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 use aes::Aes256;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
@@ -101,15 +100,11 @@ const JOB_VALUE: Form<8> = Form { version: 4, domain: b"jcas sealed job value v1
 /// Defines a key of 32 secret bytes that is named by a digest of itself. Two types, because a
 /// branch key where a user key is due must not compile.
 macro_rules! sealing_key {
-    (
-        $(#[$doc:meta])*
-        $name:ident, $id_bytes:literal, $id_domain:literal $(, $kept:ident: $of:ty)?
-    ) => {
+    ($(#[$doc:meta])* $name:ident, $id_bytes:literal, $id_domain:literal) => {
         $(#[$doc])*
         pub struct $name {
             secret: Zeroizing<[u8; KEY_BYTES]>,
             id: [u8; $id_bytes],
-            $($kept: OnceLock<$of>,)?
         }
 
         impl $name {
@@ -138,7 +133,7 @@ macro_rules! sealing_key {
                 for (to, from) in id.iter_mut().zip(digest) {
                     *to = from;
                 }
-                Self { secret, id, $($kept: OnceLock::new(),)? }
+                Self { secret, id }
             }
         }
 
@@ -151,9 +146,8 @@ macro_rules! sealing_key {
 }
 
 sealing_key! {
-    /// Seals the values of one user. A user has one or more; every sealed value names its own. What
-    /// marks of values are derived with is kept from when one is made first.
-    UserKey, 8, b"jcas user key id", marks: Derivation
+    /// Seals the values of one user. A user has one or more; every sealed value names its own.
+    UserKey, 8, b"jcas user key id"
 }
 
 sealing_key! {
@@ -217,7 +211,7 @@ pub fn branch_of(sealed: &[u8]) -> Option<[u8; 16]> {
 /// A short mark of `clear`, the same for the same value in the same register of the same user, and
 /// unrelated otherwise: it tells `unchanged` without opening anything.
 pub fn fingerprint(key: &UserKey, register: &[u8], clear: &[u8]) -> [u8; 16] {
-    let derivation = key.marks.get_or_init(|| Derivation::new(b"", &key.secret));
+    let derivation = Derivation::new(b"", &key.secret);
     let tag = keyed::tag(&derivation.key(&[b"jcas fingerprint v1", register]), &[clear]);
     let mut mark = [0; 16];
     for (to, from) in mark.iter_mut().zip(tag) {

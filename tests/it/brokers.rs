@@ -231,7 +231,9 @@ impl RabbitMq {
 
     /// Runs its control program; what it said.
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        self.try_ctl(arguments).unwrap_or_else(|said| panic!("rabbitmqctl {arguments:?}: {said}"))
+        let said = self.try_ctl(arguments);
+        assert!(said.is_ok(), "rabbitmqctl {arguments:?}: {said:?}");
+        said.unwrap()
     }
 
     /// The same, for what a broker that has just started may refuse: what it said, or its refusal.
